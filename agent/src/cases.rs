@@ -339,7 +339,7 @@ mod tests {
         assert!(err.contains("k.toml:7: warning: /bin/sh can start programs"), "{err}");
         let (code, _, err) = try_check("");
         assert_eq!(code, ExitCode::from(NO));
-        assert!(err.contains("k.toml:2: missing field `verbs`"), "{err}");
+        assert!(err.contains("k.toml:2: the key verbs is missing"), "{err}");
         let mut err = Vec::new();
         let code = check(Path::new("/no/such/file"), &mut Vec::new(), &mut err).unwrap();
         assert_eq!(code, ExitCode::from(NO_VERDICT));

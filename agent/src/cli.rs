@@ -1,11 +1,12 @@
 //! The agent's command line.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use lariat_base::escape::escape;
 
@@ -22,10 +23,10 @@ use crate::{audit, config, enroll_request, key_add, log, upgrade, worker};
 #[command(name = "lariatd", version, about)]
 struct Args {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, global = true)]
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, global = true, value_parser = config_file)]
     config: PathBuf,
     /// Listen here, whatever the configuration says; port 0 picks one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = config::parse_listen)]
     listen: Option<SocketAddr>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -145,15 +146,35 @@ fn tell(verb: &str, done: Result<String, String>) -> ExitCode {
     }
 }
 
+/// A path of `--config`, which people give as that of the bundle.
+fn config_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() {
+        let file = path.join("agent.toml");
+        return Err(format!("{text} is a directory; try: --config {}", file.display()));
+    }
+    Ok(path)
+}
+
 /// clap's first lines say what is wrong; the rest is advice.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "it takes a verb more; try: --help".to_owned();
+        return "a verb is missing; try: lariatd --help".to_owned();
     }
-    let text = error.render().to_string();
-    let lines: Vec<&str> =
-        text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    escape(lines.join(" ").trim_start_matches("error: ").as_bytes())
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.split(' ').next(),
+        _ => None,
+    };
+    let line = if let (Some(argument), Some(why)) = (argument, error.source()) {
+        format!("{argument}: {why}")
+    } else {
+        let text = error.render().to_string();
+        let lines: Vec<&str> =
+            text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        lines.join(" ").trim_start_matches("error: ").to_owned()
+    };
+    let hint = if line.contains("; try: ") { "" } else { "; try: lariatd --help" };
+    escape(format!("{line}{hint}").as_bytes())
 }
 
 fn run(args: &Args) -> ExitCode {
@@ -189,6 +210,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_man_page_has_every_verb_and_option() {
+        fn check(command: &clap::Command, page: &str) {
+            for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+                assert!(page.contains(verb.get_name()), "{}", verb.get_name());
+                check(verb, page);
+            }
+            for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(page.contains(&long.replace('-', "\\-")), "--{long}");
+            }
+        }
+        check(&Args::command(), include_str!("../../docs/man/lariatd.8"));
+    }
+
+    #[test]
     fn the_command_line_of_the_contract() {
         Args::command().debug_assert();
         let parse = |line: &str| Args::try_parse_from(line.split(' '));
@@ -198,19 +233,24 @@ mod tests {
         assert_eq!(args.listen, Some("127.0.0.1:0".parse().unwrap()));
         assert!(matches!(parse("lariatd check --config x").unwrap().command, Some(Command::Check)));
         let wrong = |line| one_line(&parse(line).unwrap_err());
-        assert_eq!(wrong("lariatd audit"), "it takes a verb more; try: --help");
+        assert_eq!(wrong("lariatd audit"), "a verb is missing; try: lariatd --help");
         assert_eq!(
             wrong("lariatd key add"),
-            "the following required arguments were not provided: <REQ>"
+            "the following required arguments were not provided: <REQ>; try: lariatd --help"
         );
         let error = one_line(&parse("lariatd --listen here").unwrap_err());
         assert_eq!(
             error,
-            "invalid value 'here' for '--listen <ADDR:PORT>': invalid socket address syntax"
+            "--listen: \"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433; try: lariatd --help"
         );
         let error = one_line(&parse("lariatd policy test k").unwrap_err());
-        assert_eq!(error, "the following required arguments were not provided: <CASES>");
+        assert_eq!(
+            error,
+            "the following required arguments were not provided: <CASES>; try: lariatd --help"
+        );
         let error = one_line(&parse("lariatd policy").unwrap_err());
-        assert_eq!(error, "it takes a verb more; try: --help");
+        assert_eq!(error, "a verb is missing; try: lariatd --help");
+        let error = one_line(&parse("lariatd --config /etc").unwrap_err());
+        assert_eq!(error, "--config: /etc is a directory; try: --config /etc/agent.toml");
     }
 }

@@ -32,6 +32,7 @@ pub struct Config {
     #[serde(deserialize_with = "from_text")]
     pub enrolment: EnrolmentId,
     /// Where to listen. With port 0 the system picks the port.
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
     /// The host's certificate, PEM.
     pub certificate: PathBuf,
@@ -260,6 +261,17 @@ impl Config {
     }
 }
 
+/// Parses an IP address with a port.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let bad =
+        |_| format!("{text:?} is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433");
+    text.parse().map_err(bad)
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parse_listen(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Verb>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     names.iter().map(|name| name.parse().map_err(serde::de::Error::custom)).collect()
@@ -405,12 +417,28 @@ state = \"state\"
     }
 
     #[test]
+    fn the_man_page_has_every_key() {
+        let page = include_str!("../../docs/man/lariat-agent.toml.5");
+        for table in ["", "[admission]", "[exec]", "[jobs]", "[limits]", "[audit]", "[upgrade]"] {
+            let error = parse(&format!("{table}\nzzzz = 1\n")).unwrap_err();
+            let (_, keys) = error.split_once("the keys here are: ").unwrap();
+            for key in keys.split(", ") {
+                assert!(page.contains(key), "{table} {key}");
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_told_with_line_and_key() {
         let error = |more| parse(more).unwrap_err();
         let unknown = error("lisen = \"x\"\n");
-        assert!(unknown.starts_with("agent.toml:8: unknown field `lisen`"), "{unknown}");
+        assert!(unknown.starts_with("agent.toml:8: unknown key lisen"), "{unknown}");
         let nested = error("[admission]\nplace = 1\n");
-        assert!(nested.starts_with("agent.toml:9: unknown field `place`"), "{nested}");
+        assert!(nested.starts_with("agent.toml:9: unknown key place"), "{nested}");
+        assert_eq!(
+            parse_listen("here").unwrap_err(),
+            "\"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433"
+        );
         assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
         assert!(error("[exec]\ntasks_max = 0\n").starts_with("agent.toml:9: "));
         assert_eq!(

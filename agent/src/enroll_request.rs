@@ -57,6 +57,6 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert_ne!(key(), first);
         private::replace(&config, b"colour = 1\n").unwrap();
-        assert!(run(&config).unwrap_err().contains("agent.toml:1: unknown field `colour`"));
+        assert!(run(&config).unwrap_err().contains("agent.toml:1: unknown key colour"));
     }
 }

@@ -63,7 +63,7 @@ pub enum Unfit {
     #[error("the certificate is not valid yet; is this host's clock right?")]
     NotYet,
     /// It has expired.
-    #[error("the certificate expired {} day(s) ago; enrol the host anew", ago / 86400)]
+    #[error("the certificate expired {} day(s) ago; try, on the controller: lariat enroll HOST --ssh [USER@]ADDR", ago / 86400)]
     Expired {
         /// Seconds since it expired.
         ago: i64,

@@ -82,16 +82,17 @@ pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed
 /// Returns whether the directory exists. If so, it must be empty, and is made private.
 fn take(directory: &Path) -> Result<bool, CliError> {
     let refused = |why: &str| {
-        CliError::new(format!("{} {why}; nothing was changed", directory.display()))
-            .hint("--out with a new directory")
+        let shown = directory.display();
+        CliError::new(format!("{shown} {why}; nothing was changed"))
+            .hint(format!("mv {shown} {shown}.old, or --out with a new directory"))
     };
     match directory.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(CliError::new(format!("open {}: {}", directory.display(), io_error(&e)))),
-        Ok(_) if !directory.is_dir() => Err(refused("is there already and is not a directory")),
+        Ok(_) if !directory.is_dir() => Err(refused("exists and is not a directory")),
         Ok(_) => match private::create_directory(directory) {
             Err(e) if e.io_kind() == Some(io::ErrorKind::AlreadyExists) => {
-                Err(refused("is there already and is not empty"))
+                Err(refused("exists and is not empty"))
             }
             made => Ok(made.map(|()| true)?),
         },

@@ -1,11 +1,9 @@
 //! The command line: global options, and from arguments to an exit status.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use lariat_base::name::KeyLabel;
 use rustix::process::{Resource, Rlimit};
@@ -15,11 +13,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::local::socket;
 use crate::outages::Outages;
-use crate::output;
 use crate::output::style::{self, Style, When};
 use crate::seen::Seen;
-use crate::shell_word::shell_word;
-use crate::status;
+use crate::usage;
 
 /// Run commands on a fleet of hosts, and move files to and from them.
 #[derive(Parser)]
@@ -44,38 +40,64 @@ pub(crate) struct Cli {
 /// The options of all verbs.
 #[derive(Args)]
 struct Globals {
-    /// The fleet's directory [default: $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The fleet's directory
+    ///
+    /// The default is $LARIAT_HOME, else $XDG_CONFIG_HOME/lariat, else ~/.config/lariat.
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "DIR"
+    )]
     home: Option<PathBuf>,
 
-    /// The key to log in with: keys/LABEL.key [default: $LARIAT_KEY, else USER@HOSTNAME, else the only one]
-    #[arg(long, global = true, value_name = "LABEL")]
+    /// The key to log in with, keys/LABEL.key
+    ///
+    /// The default is $LARIAT_KEY, else USER@HOSTNAME, else the only key.
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "LABEL"
+    )]
     // Text, since a verb that reads a key of others has the same option.
     key: Option<String>,
 
-    /// Use the agent on this machine over its socket, without a fleet or a key; HOST is its name
-    #[arg(long, global = true)]
+    /// Use the agent on this machine, over its socket
+    ///
+    /// It needs no fleet and no key; HOST is the machine's name in its agent.toml.
+    #[arg(help_heading = "Global options", long, global = true, hide_short_help = true)]
     local: bool,
 
-    /// The configuration of the agent for --local [default: $LARIAT_AGENT_CONFIG, else
-    /// /etc/lariat/agent.toml]
-    #[arg(long, global = true, value_name = "FILE", requires = "local")]
+    /// Configuration of the agent, for --local
+    ///
+    /// The default is $LARIAT_AGENT_CONFIG, else /etc/lariat/agent.toml.
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "FILE",
+        requires = "local"
+    )]
     agent_config: Option<PathBuf>,
 
-    /// Show every cause of an error
-    #[arg(short, long, global = true)]
+    /// Show the full chain of causes of an error
+    #[arg(help_heading = "Global options", short, long, global = true, hide_short_help = true)]
     verbose: bool,
 
-    /// Print no summary, no progress and no notes, only results and errors
-    #[arg(short, long, global = true)]
+    /// Print only results and errors
+    #[arg(help_heading = "Global options", short, long, global = true, hide_short_help = true)]
     quiet: bool,
 
-    /// Colors in output
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    /// When to use colors
+    #[arg(help_heading = "Global options", long, global = true, hide_short_help = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
 
-    /// Progress bars
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    /// When to show progress
+    #[arg(help_heading = "Global options", long, global = true, hide_short_help = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     progress: When,
 }
 
@@ -105,7 +127,7 @@ pub fn main() -> ExitCode {
             seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }
-        Err(error) => usage(&error, &arguments),
+        Err(error) => usage::report(&error, &arguments, Cli::command()),
     }
 }
 
@@ -153,126 +175,11 @@ fn login_key(option: Option<&str>) -> Result<Option<KeyLabel>, CliError> {
     variable.map(|label| parse(&label.to_string_lossy(), "LARIAT_KEY")).transpose()
 }
 
-/// Handles what clap did not parse: a request for help, or wrong usage, which is reported in one line.
-fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe is no error; a full disk is.
-            match error.print() {
-                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
-                _ => ExitCode::SUCCESS,
-            }
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
-            ExitCode::from(status::FAILURE)
-        }
-        _ => {
-            output::error(&wrong_usage(error, arguments.get(1..).unwrap_or_default()));
-            ExitCode::from(status::FAILURE)
-        }
-    }
-}
-
-/// The verb among the arguments, if there is one, with that below it.
-fn verb(arguments: &[OsString]) -> Option<String> {
-    let mut all = Cli::command();
-    all.build();
-    let mut command = &all;
-    let mut verb = Vec::new();
-    for argument in arguments {
-        match command.find_subcommand(argument) {
-            Some(below) => command = below,
-            None => continue,
-        }
-        verb.push(command.get_name());
-    }
-    (!verb.is_empty()).then(|| verb.join(" "))
-}
-
-/// Formats clap's paragraphs as one line, with the usage line as the hint.
-fn wrong_usage(error: &clap::Error, arguments: &[OsString]) -> String {
-    if let Some(hint) = without_dashes(error, arguments) {
-        return CliError::new("the command of run stands behind --").hint(hint).line();
-    }
-    if let Some(error) = foreign_option(error) {
-        return error.line();
-    }
-    let rendered = error.render().to_string();
-    let mut message = String::new();
-    let mut usage = None;
-    for line in rendered.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if line.starts_with("For more information") {
-            continue;
-        }
-        if let Some(text) = line.strip_prefix("Usage: ") {
-            usage = Some(text);
-            continue;
-        }
-        let line = line.strip_prefix("error: ").unwrap_or(line);
-        if !message.is_empty() {
-            message.push_str(if line.starts_with("tip: ") { "; " } else { " " });
-        }
-        message.push_str(line);
-    }
-    let error = CliError::new(message);
-    let help = || match verb(arguments) {
-        Some(verb) => format!("lariat {verb} --help"),
-        None => "lariat --help".to_owned(),
-    };
-    let hint = usage.map_or_else(help, ToOwned::to_owned);
-    error.hint(hint).line()
-}
-
-/// Explains options of ssh and rsync that do not exist here or mean something else. clap would suggest passing
-/// them to the command.
-fn foreign_option(error: &clap::Error) -> Option<CliError> {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
-    if error.kind() != ErrorKind::UnknownArgument {
-        return None;
-    }
-    let error = |what: &str| Some(CliError::new(format!("there is no option {word}: {what}")));
-    match word.as_bytes() {
-        [b'-', b'p', ..] => error(
-            "the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once",
-        ),
-        [b'-', b'o', ..] => error(
-            "lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh",
-        ),
-        [b'-', b't', ..] => error("a terminal is for run and shell"),
-        [b'-', b'n', ..] => error("a dry run is for push, pull and batch"),
-        [b'-', b'u', ..] => error("this verb does nothing as a user of the host"),
-        _ => None,
-    }
-}
-
-/// The command line of a `run` whose `--` was omitted, with it.
-fn without_dashes(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
-    let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
-    if !is_word || verb(arguments).as_deref() != Some("run") {
-        return None;
-    }
-    let at = arguments.iter().position(|argument| argument.to_str() == Some(word))?;
-    let (before, command) = arguments.split_at(at);
-    let quoted = |words: &[OsString]| {
-        words.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>()
-    };
-    let words = [vec!["lariat".to_owned()], quoted(before), vec!["--".to_owned()], quoted(command)];
-    Some(words.concat().join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use std::mem::discriminant;
 
     use super::*;
-
-    fn wrong(arguments: &[&str]) -> String {
-        let error = Cli::try_parse_from(arguments).err().unwrap();
-        let arguments: Vec<_> = arguments[1..].iter().map(OsString::from).collect();
-        wrong_usage(&error, &arguments)
-    }
 
     #[test]
     fn the_command_line_holds_together() {
@@ -297,8 +204,37 @@ mod tests {
         let hosts = built.find_subcommand("hosts").unwrap();
         assert_eq!(
             hosts.find_subcommand("import").unwrap().get_about().unwrap().to_string(),
-            "Add the hosts of an ssh client configuration to the inventory, to be enrolled later"
+            "Add the hosts of an ssh configuration, to be enrolled later"
         );
+    }
+
+    #[test]
+    fn the_short_help_is_one_screen_with_one_line_an_option() {
+        /// Verbs with more options than lines.
+        const TALL: [(&str, usize); 6] =
+            [("lariat", 44), ("run", 30), ("push", 35), ("pull", 35), ("add", 29), ("allow", 27)];
+        fn check(verb: &clap::Command) {
+            let name = verb.get_name();
+            let help = verb.clone().render_help().to_string();
+            let most = TALL.iter().find(|(tall, _)| *tall == name).map_or(24, |(_, lines)| *lines);
+            assert!(
+                help.lines().count() <= most,
+                "{} lines, not {most}:\n{help}",
+                help.lines().count()
+            );
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+                assert!(!line.starts_with("          "), "{name}: a second line: {line}");
+            }
+            let long = verb.clone().render_long_help().to_string();
+            for line in long.lines().filter(|line| !line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            verb.get_subcommands().filter(|below| !below.is_hide_set()).for_each(check);
+        }
+        let mut all = Cli::command().term_width(80).disable_help_subcommand(true);
+        all.build();
+        check(&all);
     }
 
     #[test]
@@ -374,24 +310,5 @@ mod tests {
         let both = "lariat --home audit --key a -q audit show --key b web1 --json";
         assert_eq!(keys(both), (some("a"), some("b")));
         assert_eq!(keys("lariat audit verify web1 --key a"), (some("a"), None));
-    }
-
-    #[test]
-    fn wrong_usage_is_one_line_that_says_how_it_goes() {
-        insta::assert_snapshot!(wrong(&["lariat", "forget"]), @"the following required arguments were not provided: <HOST>; try: lariat forget <HOST>");
-        insta::assert_snapshot!(wrong(&["lariat", "enrol", "web1"]), @"unrecognized subcommand 'enrol'; tip: a similar subcommand exists: 'enroll'; try: lariat [OPTIONS] <COMMAND>");
-        insta::assert_snapshot!(wrong(&["lariat", "forget", "Web1"]), @r#"invalid value 'Web1' for '<HOST>': "Web1" is not a host name, which has no capitals: did you mean web1?; try: lariat forget --help"#);
-        insta::assert_snapshot!(wrong(&["lariat", "run", "--timeout", "0", "web1", "--", "true"]), @"invalid value '0' for '--timeout <DUR>': a time limit can't be 0; try: lariat run --help");
-        insta::assert_snapshot!(wrong(&["lariat", "ping", "--connect-timeout", "0s", "web1"]), @"invalid value '0s' for '--connect-timeout <DUR>': a time limit can't be 0; try: lariat ping --help");
-        insta::assert_snapshot!(wrong(&["lariat", "key", "add", "r", "web1", "--id", "x"]), @"invalid value 'x' for '--id <ID>': an id is 32 hexadecimal digits; try: lariat key add --help");
-        insta::assert_snapshot!(wrong(&["lariat", "run", "web1", "echo", "a b", "it's"]), @r"the command of run stands behind --; try: lariat run web1 -- echo 'a b' 'it'\''s'");
-        insta::assert_snapshot!(wrong(&["lariat", "run", "web*", "--json", "ls"]), @"the command of run stands behind --; try: lariat run 'web*' --json -- ls");
-        insta::assert_snapshot!(wrong(&["lariat", "push"]), @"the following required arguments were not provided: <SOURCE>...; try: lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>");
-        insta::assert_snapshot!(wrong(&["lariat", "pull", "a", "--jso", "b"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>");
-        insta::assert_snapshot!(wrong(&["lariat", "run", "-p", "22", "web1", "--", "ls"]), @"there is no option -p: the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once");
-        insta::assert_snapshot!(wrong(&["lariat", "push", "-oPort=22", "f", "web1:"]), @"there is no option -o: lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh");
-        insta::assert_snapshot!(wrong(&["lariat", "push", "-t", "f", "web1:"]), @"there is no option -t: a terminal is for run and shell");
-        insta::assert_snapshot!(wrong(&["lariat", "ping", "-n", "web1"]), @"there is no option -n: a dry run is for push, pull and batch");
-        insta::assert_snapshot!(wrong(&["lariat", "hosts", "--jso"]), @"unexpected argument '--jso' found; tip: a similar argument exists: '--json'; try: lariat hosts --json [TARGET]");
     }
 }

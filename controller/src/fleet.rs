@@ -19,13 +19,14 @@ use crate::target::Chosen;
 // Options of every verb that reaches a host.
 #[derive(clap::Args)]
 pub(crate) struct ReachOptions {
-    /// Time limit for connecting to a host and logging in
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_limit)]
+    /// Time limit for connecting and logging in
+    #[arg(help_heading = "Connection", long, value_name = "DUR", default_value = "10s", hide_short_help = true, value_parser = parse_limit)]
     pub(crate) connect_timeout: Duration,
 
-    /// How long a connection may stay broken before it is given up and a command that it follows is ended
-    /// [default: 30s; of shell: 5m]
-    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    /// How long to retry a broken connection [default: 30s; shell: 5m]
+    ///
+    /// A command that lariat follows is ended by its host if nobody reconnects within this time.
+    #[arg(help_heading = "Connection", long, value_name = "DUR", hide_short_help = true, value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
 }
 

@@ -81,8 +81,14 @@ impl Home {
     /// Whether the directory contains a fleet. An unreadable directory is an error.
     pub(crate) fn has_fleet(&self) -> Result<bool, CliError> {
         let file = self.hosts_file();
-        file.try_exists()
-            .map_err(|e| CliError::new(format!("open {}: {}", file.display(), io_error(&e))))
+        file.try_exists().map_err(|e| {
+            let error = CliError::new(format!("open {}: {}", file.display(), io_error(&e)));
+            if e.kind() != std::io::ErrorKind::PermissionDenied {
+                return error;
+            }
+            error
+                .next("run it as the fleet's owner, or name another fleet by --home or LARIAT_HOME")
+        })
     }
 
     /// Fails if there is no fleet, or if other users can access it.

@@ -46,6 +46,11 @@ impl KnownKeys {
         }
     }
 
+    /// The labels of all keys.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.0.values().flat_map(BTreeMap::keys).map(String::as_str)
+    }
+
     /// What this key may do on a host, as far as it was seen.
     pub(crate) fn rules(&self, host: &HostName, label: &str) -> Option<&str> {
         self.0.get(host)?.get(label).map(String::as_str)

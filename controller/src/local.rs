@@ -55,7 +55,7 @@ mod tests {
         let of = |text: &str| state(Path::new("/b/agent.toml"), text).map_err(|e| e.line());
         assert_eq!(of("name = \"web1\"\nstate = \"state\"\n"), Ok("/b/state".into()));
         assert_eq!(of("state = \"/var/lib/x\"\n[exec]\n"), Ok("/var/lib/x".into()));
-        assert_eq!(of("").unwrap_err(), "/b/agent.toml:1: missing field `state`");
+        assert_eq!(of("").unwrap_err(), "/b/agent.toml:1: the key state is missing");
     }
 
     #[test]

@@ -10,50 +10,57 @@ use crate::error::CliError;
 use crate::shell_word::shell_word;
 
 // What a key may do. Each option brings its own verb and no other.
+/// The heading of the rules in the help.
+const HEADING: &str = "Rules (without any: everything but changing keys, so root)";
+
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(
-    next_help_heading = "Rules (none of these but limits: everything but to change keys, so root)"
-)]
 pub(crate) struct RuleOptions {
-    /// Verbs: run, shell, push, pull, jobs, connect, listen, keys, audit, status, note, upgrade
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    /// What it may do: run,shell,push,pull,jobs,...
+    ///
+    /// Verbs: run, shell, push, pull, jobs, connect, listen, keys, audit, status, note, upgrade.
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',')]
     verbs: Vec<Verb>,
 
-    /// The users that it may act as, and nobody else; with one, that is the default
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    /// Users that it may act as
+    ///
+    /// With exactly one, that is the default user.
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',')]
     users: Vec<String>,
 
-    /// May write below this directory (verb push); may be given several times
-    #[arg(long, value_name = "DIR")]
+    /// Push only beneath this directory; repeatable
+    #[arg(help_heading = HEADING, long, value_name = "DIR")]
     push_root: Vec<String>,
 
-    /// May read below this directory (verb pull); may be given several times
-    #[arg(long, value_name = "DIR")]
+    /// Pull only beneath this directory; repeatable
+    #[arg(help_heading = HEADING, long, value_name = "DIR")]
     pull_root: Vec<String>,
 
-    /// May run what matches this (verb run): words as in a shell, '*' in a word, '..' at the end for any more that
-    /// are no options; may be given several times
-    #[arg(long, value_name = "PATTERN", value_parser = Pattern::parse)]
+    /// Run only what matches this; repeatable
+    ///
+    /// Words as in a shell, '*' in a word, '..' at the end for any more that are no options.
+    #[arg(help_heading = HEADING, long, value_name = "PATTERN", value_parser = Pattern::parse)]
     command: Vec<Pattern>,
 
-    /// May connect there through the host (verb connect); may be given several times
-    #[arg(long = "connect", value_name = "ADDR:PORT")]
+    /// Connect only there through a host; repeatable
+    #[arg(help_heading = HEADING, long = "connect", value_name = "ADDR:PORT")]
     connect: Vec<String>,
 
-    /// The networks that it may log in from, as CIDR
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    /// Networks that it may log in from, as CIDR
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',')]
     networks: Vec<String>,
 
-    /// When it ends: in a time such as 30d, on a day (to its end, UTC), or at a moment (RFC 3339)
-    #[arg(long, value_name = "DUR|DATE", value_parser = parse_end)]
+    /// End: 30d, 2027-01-31, or an RFC 3339 time
+    ///
+    /// A day counts to its end in UTC.
+    #[arg(help_heading = HEADING, long, value_name = "DUR|DATE", value_parser = parse_end)]
     expires: Option<u64>,
 
-    /// Its most concurrent jobs on a host
-    #[arg(long, value_name = "N")]
+    /// Most concurrent jobs on a host
+    #[arg(help_heading = HEADING, long, value_name = "N")]
     max_jobs: Option<u32>,
 
-    /// Its most concurrent sessions on a host
-    #[arg(long, value_name = "N")]
+    /// Most concurrent sessions on a host
+    #[arg(help_heading = HEADING, long, value_name = "N")]
     max_sessions: Option<u32>,
 }
 

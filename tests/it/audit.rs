@@ -125,7 +125,7 @@ fn reading_is_a_verb_of_its_own_and_is_recorded() {
     agent.wait_for("were read anew");
     let refused = fleet.run(["audit", "show", "web1"]);
     assert_eq!(refused.status.code(), Some(255));
-    assert!(stderr(&refused).contains("not permitted to audit"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("not permitted to read the audit"), "{}", stderr(&refused));
     let lines = lines(&files(&agent));
     let denied = lines.iter().find(|line| line["event"] == "denied").expect("it is recorded");
     assert_eq!((&denied["request"], &denied["rule"]), (&"read audit".into(), &"verbs".into()));

@@ -34,10 +34,12 @@ fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
 
     let output = fleet.run(["batch", "plan.toml", "all", "--parallel", "1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(summary(&output), "2 ok, 1 failed (h0002)");
     assert_eq!(text(&output.stdout), "h0001: the app\n");
     let errors = text(&output.stderr);
-    assert!(errors.contains("h0002: plan.toml:5: run echo ") && errors.contains(": exit 1\n"));
+    assert!(errors.contains("\n2 ok, 1 failed (h0002); "), "{errors}");
+    assert!(errors.ends_with("with the hosts that failed: lariat batch plan.toml all --resume\n"));
+    let failed = "h0002: step 2 of 4 (plan.toml:5: run echo ";
+    assert!(errors.contains(failed) && errors.contains("): exit 1\n"), "{errors}");
     assert_eq!(fs::read(fleet.path("back/h0003/app")).unwrap(), b"the app\n");
 
     fs::write(work.join("go"), "").unwrap();
@@ -112,7 +114,9 @@ fn a_mistake_in_a_plan_is_told_before_any_host_is_touched() {
         "lariat: p.toml:5: timout: a run step has no such key (did you mean timeout?)\n"
     );
     let error = refused(&format!("{first}[[step]]\npush = \"none\"\ndest = \"/tmp/\"\n"), &["all"]);
-    assert!(error.contains("p.toml:3: push none to /tmp/: push none: open none: no such file"));
+    assert!(
+        error.contains("p.toml:3: push none to /tmp/: push none: here: open none: no such file")
+    );
     let error = refused(&first, &[]);
     assert!(error.contains("p.toml:1: this step has no target"), "{error}");
     let unknown = format!("{first}[[step]]\nrun = \"true\"\ntarget = \"h0002\"\n");

@@ -211,7 +211,10 @@ fn a_connection_that_is_cut_within_a_file_is_finished_by_the_next() {
         include_str!("../../controller/src/enrollment/script.sh").len() + "port=12345\n".len();
     machine.write("cut-input", &(script + 110 + 300).to_string());
     let told = world.fails(&[]);
-    assert!(told.contains("certificate: it did not arrive whole; run it again"), "{told}");
+    assert!(
+        told.contains("certificate: it did not arrive whole; once that is repaired, run it again"),
+        "{told}"
+    );
     machine.remove("cut-input");
     world.enroll(&[]);
     assert_eq!(machine.read("etc/lariat/keyring.toml"), before);
@@ -343,7 +346,7 @@ fn a_failure_says_which_step_and_what_to_do() {
         &systemctl.replace("restart)", "restart) echo 'no such unit' >&2; exit 5 ;;\nnever)"),
     );
     let told = world.fails(&[]);
-    let expected = "lariat: enroll web1: start: no such unit; run it again once that is mended, and it goes on from there: lariat enroll web1 --ssh root@127.0.0.1:22\n";
+    let expected = "lariat: enroll web1: start: no such unit; once that is repaired, run it again to resume: lariat enroll web1 --ssh root@127.0.0.1:22\n";
     assert_eq!(told, expected);
     machine.program("usr/local/sbin/systemctl", &systemctl);
     world.enroll(&[]);

@@ -83,7 +83,7 @@ fn stdin_goes_to_all() {
 fn a_mistake_here_is_told_before_any_host_is_touched() {
     let (fleet, _agents) = fleet_of(2);
     let missing = fleet.fails(255, ["push", "missing", "all:/tmp/x"]);
-    assert!(missing.contains("push missing: open missing: no such file"), "{missing}");
+    assert!(missing.contains("push missing: here: open missing: no such file"), "{missing}");
     fleet.fails(255, ["pull", "all:/etc/hostname", "-"]);
     fleet.fails(255, ["push", "/etc/hostname", "--user", "eve", "bob@h*:/tmp/x"]);
     assert!(!fleet.home().join("last.jsonl").exists());
@@ -99,7 +99,7 @@ fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
     assert_eq!(output.status.code(), Some(255), "{output:?}");
     let told: Vec<_> = errors(&output).lines().collect();
     assert_eq!(told.len(), 2, "it is told once: {told:?}");
-    assert!(told[0].contains("push missing: open missing: no such file"), "{told:?}");
+    assert!(told[0].contains("push missing: here: open missing: no such file"), "{told:?}");
     assert!(told[1].starts_with("2 failed (h[0001-0002]); 2 files, 2 B: "), "{told:?}");
     for host in ["h0001", "h0002"] {
         assert_eq!(fs::read(fleet.path("there").join(host).join("file")).unwrap(), b"x");
@@ -109,7 +109,10 @@ fn a_source_that_is_missing_keeps_no_other_from_being_sent() {
     assert_eq!((output.status.code(), each.len()), (Some(255), 2));
     assert!(each.iter().all(|o| o["files"] == 1 && o["ok"] == false), "{each:?}");
     let error = each[1]["error"].as_str().unwrap();
-    assert!(error.starts_with("push missing to h0002: open missing: no such file"), "{error}");
+    assert!(
+        error.starts_with("push missing to h0002: here: open missing: no such file"),
+        "{error}"
+    );
     // If nothing can be sent, no host is contacted.
     let output = fleet.run(["push", "--json", "missing", &dest]);
     let each = objects(&output.stdout);

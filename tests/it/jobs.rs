@@ -310,7 +310,7 @@ fn what_can_t_be_started_is_no_job() {
     assert!(error.contains("enter directory /no/such"), "{error}");
     assert!(listed(&fleet).is_empty());
     let error = fleet.fails(255, ["run", "web1", "--detach", "-i", "--", "cat"]);
-    assert!(error.contains("cannot be used with"), "{error}");
+    assert!(error.contains("can't be used with"), "{error}");
     assert!(fleet.fails(255, ["logs", "web1", "xyz"]).contains("not a job's id"));
     fleet.ok(["run", "web1", "--detach", "--timeout", "100ms", "--", "sleep 100"]);
     assert_eq!(fleet.run(["attach", "web1"]).status.code(), Some(124));

@@ -231,7 +231,7 @@ fn a_shell_is_a_permission_of_its_own() {
     };
     let agent = start("verbs = [\"run\"]");
     let mut shell = Terminal::start(&fleet, &["shell", "web1"]);
-    shell.sees("this key is not permitted to shell on this host");
+    shell.sees("this key is not permitted to open a shell on this host");
     assert_eq!(shell.ends(), 255);
     drop(agent);
     let mut agent = start("verbs = [\"shell\"]");

@@ -223,7 +223,7 @@ fn what_the_checks_refuse_is_told_and_nothing_is_replaced() {
     world.agent().signal(Signal::HUP);
     world.agent().wait_for("were read anew");
     let error = world.fleet.fails(255, ["upgrade", "web1"]);
-    assert!(error.contains("not permitted to upgrade"), "{error}");
+    assert!(error.contains("not permitted to upgrade the agent"), "{error}");
 }
 
 #[test]

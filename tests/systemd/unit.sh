@@ -142,7 +142,7 @@ reloads_under_load() {
         sed -i '$d' $file
     done
     until_true 5 "the mistake in the log" sh -c \
-        "journalctl -u lariatd --no-pager | grep -q 'nothing was read anew: $file:[0-9]*: unknown field'"
+        "journalctl -u lariatd --no-pager | grep -q 'nothing was read anew: $file:[0-9]*: unknown key'"
     systemctl is-active --quiet lariatd && [[ $(main) == "$before" ]] || die "the reload ended the agent"
     wait $run || die "the command was cut"
     wait $push || die "the push was cut"

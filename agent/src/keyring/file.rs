@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             };
         }
         let Some(verbs) = &file.verbs else {
-            let why = "missing field `verbs`: what the key may do";
+            let why = "the key verbs is missing: what the key may do";
             return Err(self.wrong(file.id.span().start, why));
         };
         let full = verbs

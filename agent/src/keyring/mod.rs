@@ -245,7 +245,7 @@ mod tests {
         let twice = error(&format!("{good}{good}"));
         assert_eq!(twice, format!("keyring.toml:8: a second entry has the id {}", key_id(&key)));
         let unknown = error(&format!("{good}colour = []\n"));
-        assert!(unknown.starts_with("keyring.toml:7: unknown field `colour`"), "{unknown}");
+        assert!(unknown.starts_with("keyring.toml:7: unknown key colour"), "{unknown}");
         let verb = error(&good.replace("push", "sudo"));
         assert!(verb.starts_with("keyring.toml:6: \"sudo\" is no verb"), "{verb}");
         for bad in ["2026-01-01", "2026-01-01T00:00:00", "\"soon\"", "1", "1900-01-01T00:00:00Z"] {

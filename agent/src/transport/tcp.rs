@@ -32,10 +32,25 @@ const HELD: Duration = Duration::from_millis(500);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listen on {address}: {}", lariat_base::os_error::io_error(source))]
+#[error("listen on {address}: {}{}", lariat_base::os_error::io_error(source), self.hint())]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
+}
+
+impl ListenError {
+    fn hint(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; another lariatd may run already: ss -ltnp shows who listens there"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "; this host has no such address: ip address lists them"
+            }
+            io::ErrorKind::PermissionDenied => "; a port below 1024 is for root",
+            _ => "",
+        }
+    }
 }
 
 /// Accepts connections. Errors of single connections don't end it.
@@ -259,7 +274,11 @@ mod tests {
             let address = first.address().unwrap();
             assert_ne!(address.port(), 0);
             let taken = TcpListener::bind(address).err().unwrap();
-            assert_eq!(taken.to_string(), format!("listen on {address}: address already in use"));
+            let taken = taken.to_string();
+            assert!(
+                taken.starts_with(&format!("listen on {address}: address already in use; ")),
+                "{taken}"
+            );
         });
     }
 

@@ -10,6 +10,7 @@ pub mod escape;
 pub mod file_sum;
 pub mod lock;
 pub mod name;
+pub mod near;
 pub mod os_error;
 pub mod private;
 pub mod script;

@@ -27,7 +27,7 @@ pub enum PrivateError {
     },
     /// Users other than its owner have access.
     #[error(
-        "{} is open to others (mode {mode:04o}); it holds a secret: chmod {} {}",
+        "{} is open to others (mode {mode:04o}), and must be its owner's alone; try: chmod {} {}",
         path.display(), if *directory { "700" } else { "600" }, path.display()
     )]
     Exposed {
@@ -39,7 +39,10 @@ pub enum PrivateError {
         directory: bool,
     },
     /// It belongs to another user.
-    #[error("{} belongs to user {owner}, not to the user {user} that reads it", path.display())]
+    #[error(
+        "{} belongs to user {owner}, not to the user {user} that reads it; if you trust it, try: chown {user} {}",
+        path.display(), path.display()
+    )]
     Foreign {
         /// The file or directory.
         path: PathBuf,
@@ -55,6 +58,12 @@ pub enum PrivateError {
         path: PathBuf,
         /// The first line that is not UTF-8, from 1.
         line: usize,
+    },
+    /// It is a directory.
+    #[error("{} is a directory, and a file is needed", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
     },
     /// It is not a regular file, or is too large for a key or certificate.
     #[error("{} is not a regular file of at most 1 MiB", path.display())]
@@ -90,6 +99,9 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
+    if metadata.is_dir() {
+        return Err(PrivateError::Directory { path: path.to_owned() });
+    }
     if !metadata.is_file() || metadata.len() > MAX_LEN {
         return Err(PrivateError::NotAFile { path: path.to_owned() });
     }
@@ -288,7 +300,10 @@ mod tests {
     #[test]
     fn a_fifo_or_directory_in_its_place_does_not_hold_us() {
         let directory = directory();
-        assert!(matches!(read(directory.path()), Err(PrivateError::NotAFile { .. })));
+        assert!(matches!(read(directory.path()), Err(PrivateError::Directory { .. })));
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        assert!(matches!(read(&fifo), Err(PrivateError::NotAFile { .. })));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize;
 
 use crate::escape::{escape, shortened};
+use crate::near::nearest;
 use crate::private::{self, PrivateError};
 use crate::secret::Secret;
 
@@ -48,8 +49,44 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, BadContent> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        BadContent::at(path, text, start, error.message().trim())
+        BadContent::at(path, text, start, &reworded(error.message().trim()))
     })
+}
+
+/// A message of serde's in the terms of TOML, with the key that was meant.
+fn reworded(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let (Some(_), [unknown, known @ ..]) =
+        (message.strip_prefix("unknown field "), quoted.as_slice())
+    {
+        let near = nearest(unknown, known.iter().copied());
+        let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        return format!("unknown key {unknown}{near}; the keys here are: {}", known.join(", "));
+    }
+    if let (Some(_), [missing]) = (message.strip_prefix("missing field "), quoted.as_slice()) {
+        return format!("the key {missing} is missing");
+    }
+    let wrong_type = message.strip_prefix("invalid type: ");
+    let Some((found, expected)) = wrong_type.and_then(|text| text.split_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let text = found.strip_prefix("string ");
+    let expected = match (expected, text) {
+        ("a sequence", Some(text)) => format!("a list, such as [{text}]"),
+        ("a sequence", None) => "a list in [ ]".to_owned(),
+        ("a map", _) => "a table".to_owned(),
+        (struct_, _) if struct_.starts_with("struct ") => "a table".to_owned(),
+        ("a string" | "a borrowed string", _) => "a text in quotes".to_owned(),
+        ("a boolean", _) => "true or false, without quotes".to_owned(),
+        ("u8" | "u16" | "u32" | "u64" | "usize", _) => "a number, without quotes".to_owned(),
+        (other, _) => other.to_owned(),
+    };
+    let found = match found {
+        "sequence" => "a list",
+        "map" => "a table",
+        found => text.unwrap_or(found),
+    };
+    format!("it must be {expected}, and not {found}")
 }
 
 impl BadContent {
@@ -120,6 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_type_is_told_in_terms_of_toml() {
+        for (message, expected) in [
+            (
+                r#"invalid type: string "web", expected a sequence"#,
+                r#"it must be a list, such as ["web"], and not "web""#,
+            ),
+            ("invalid type: map, expected a sequence", "it must be a list in [ ], and not a table"),
+            ("invalid type: sequence, expected struct Jobs", "it must be a table, and not a list"),
+            (
+                r#"invalid type: string "5", expected u32"#,
+                r#"it must be a number, without quotes, and not "5""#,
+            ),
+            ("invalid array", "invalid array"),
+        ] {
+            assert_eq!(reworded(message), expected);
+        }
+    }
+
+    #[test]
     fn a_mistake_is_told_with_its_line_and_key_and_no_secret() {
         let id = "id = \"000102030405060708090a0b0c0d0e0f\"\n";
         let secret = format!("secret = \"{}\"\n", "ab".repeat(32));
@@ -127,13 +183,22 @@ mod tests {
         assert_eq!((file.id.0[15], file.secret.matches(&[0xab; 32])), (15, true));
 
         let unknown = error(&format!("{id}\n{secret}lable = 1\n"));
-        assert!(unknown.starts_with("f.toml:4: unknown field `lable`"), "{unknown}");
+        assert!(
+            unknown.starts_with("f.toml:4: unknown key lable; the keys here are: id, secret"),
+            "{unknown}"
+        );
         assert_eq!(
             error(&format!("# one\nid = \"xy\"\n{secret}")),
             "f.toml:2: an id is 32 hexadecimal digits"
         );
         let wrong = error(&format!("{id}secret = \"{}\"\n", "ab".repeat(31)));
         assert_eq!(wrong, "f.toml:2: invalid value: another text, expected 64 hexadecimal digits");
+        assert_eq!(error(&secret), "f.toml:1: the key id is missing");
+        assert_eq!(
+            error("idd = 1\n"),
+            "f.toml:1: unknown key idd (did you mean id?); the keys here are: id, secret"
+        );
+        assert_eq!(error("id = 5\n"), "f.toml:1: it must be a text in quotes, and not integer `5`");
         let broken = error(&format!("{id}secret = \"{}\n", "ab".repeat(32)));
         assert!(broken.starts_with("f.toml:2: ") && !broken.contains("abab"), "{broken}");
     }

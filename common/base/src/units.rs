@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUnit {
     /// See [`parse_duration`].
-    #[error("{0:?} is not a duration such as 500ms, 1s, 5m, 2h or 30")]
+    #[error("{0:?} is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds")]
     Duration(String),
     /// See [`parse_rate`].
     #[error("{0:?} is not a rate in bytes a second such as 500K, 10M or 1G")]

@@ -7,11 +7,10 @@ use crate::context::Context;
 use crate::error::CliError;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Prints what the job has written from the beginning on, goes on with it, and exits as it does: with
-its status, 128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job alone. Of
-several hosts, all that have the job are followed to its end there, and the status is that of
-lariat run: 0 if every one exited with 0.
+#[command(after_long_help = "\
+Prints the job's output from the beginning, follows it to its end, and exits as the job does: with its status, \
+128+N if signal N ended it, 124 if its --timeout did. Ctrl-C leaves the job running. Of several hosts, all that \
+have the job are followed to its end there, and the status is that of lariat run: 0 if every one exited with 0.
 
 Examples:
   lariat attach web1

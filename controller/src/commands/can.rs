@@ -17,28 +17,28 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Verb};
 use crate::fleet;
-use crate::target::{Chosen, Targets};
+use crate::target::{self, Chosen, Targets};
 use crate::template::Template;
 use crate::tilde;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-The function that enforces is asked, and nothing is done. About one's own key anybody may ask; to
-ask about another's takes the verb keys. One word after -- is a line for /bin/sh, several are a
-program and its arguments, as in run. The exit status is 0 if every host allows it, 1 if one denies
-it, and 255 if one does not answer.
+#[command(after_long_help = "\
+The agent's own check is asked, and nothing is done. Anybody may ask about their own key; asking about another \
+key needs the verb keys. A single argument after -- is a line for /bin/sh; several are a program and its \
+arguments, as in run. The exit status is 0 if every host allows it, 1 if one denies it, and 255 if one does not \
+answer.
 
 Examples:
   lariat can deploy@ci all -- systemctl restart app
   lariat can deploy@ci web1 --push /srv/app
   lariat can deploy@ci web1                (everything that the key may do)")]
 pub(crate) struct Args {
-    /// The key: its label, or its id
+    /// The key: its label or id
     #[arg(value_name = "KEY")]
     name: String,
 
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
     /// May it send files to this path?
@@ -53,15 +53,20 @@ pub(crate) struct Args {
     #[arg(long, group = "action")]
     shell: bool,
 
-    /// As this user of the host; the same as NAME@HOST
+    /// As this user of the host; same as NAME@HOST
     #[arg(short, long, value_name = "NAME", requires = "action")]
     user: Option<String>,
 
-    /// One JSON object a line: host, ok, kind, allowed, rule, why, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, allowed, rule, why, error.
     #[arg(long)]
     json: bool,
 
-    /// How long it may take for a host, connecting included
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

@@ -26,33 +26,40 @@ use crate::template::Template;
 use crate::transfer::shown;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-A push that was given up leaves what had arrived beside its destination, so that the same push goes on
-with it. This removes what your key's pushes left below DIR, through no link. What a transfer works on
-stays, and so does what is another key's or another user's.
+#[command(after_long_help = "\
+A push that failed leaves its partial file beside the destination, so that the next one resumes. clean removes \
+the partials that your key's pushes left beneath DIR, and follows no link. Partials in use, and those of other \
+keys and users, stay.
 
 Examples:
   lariat clean web1:/srv
   lariat clean @web:/srv --dry-run
   lariat clean www@web1:")]
 pub(crate) struct Args {
-    /// The directory to search; a relative or empty one begins at the user's home
+    /// Where to search; relative to the user's home
     #[arg(value_name = "TARGET:DIR")]
     place: OsString,
 
-    /// Only count them
-    #[arg(short = 'n', long)]
+    /// Count them; remove nothing
+    #[arg(long)]
     dry_run: bool,
 
-    /// The user who owns them, and with whose rights they are removed
+    /// Act as this user of the host
+    ///
+    /// The user owns the partials, which are removed with its rights.
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
-    /// One JSON object for each host: host, ok, kind, error, files, bytes
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, error, files, bytes.
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

@@ -7,10 +7,10 @@ use crate::demo;
 use crate::error::CliError;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-It makes a fleet of twelve agents on loopback in a temporary directory, runs commands on all of them, cuts a
-link under a push and kills an agent under a command. On a terminal it waits for Enter between two chapters.
-It needs nothing, takes 20 seconds, and leaves nothing behind.
+#[command(after_long_help = "\
+It creates a fleet of twelve agents on loopback in a temporary directory, runs commands on all of them, cuts a \
+link under a push and kills an agent under a command. On a terminal it waits for Enter between two chapters. It \
+needs nothing, takes 20 seconds, and leaves nothing behind.
 
 Examples:
   lariat demo
@@ -20,7 +20,9 @@ pub(crate) struct Args {
     #[arg(long)]
     fast: bool,
 
-    /// At the end, open a shell to play with the fleet, which is removed when the shell ends
+    /// Open a shell at the end, to play with the fleet
+    ///
+    /// The fleet is removed when the shell ends.
     #[arg(long)]
     keep: bool,
 }

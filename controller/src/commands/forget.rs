@@ -10,11 +10,11 @@ use crate::inventory::{Inventory, edit};
 use crate::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat forget web1
 
-The host's agent is not told: it goes on accepting your key until you stop it there.")]
+The host's agent still accepts your key until it is stopped there.")]
 pub(crate) struct Args {
     /// The host
     #[arg(value_name = "HOST")]

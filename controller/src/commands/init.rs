@@ -17,7 +17,7 @@ use crate::new_home;
 use crate::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat init                                 in ~/.config/lariat
   lariat --home /srv/fleet init               elsewhere; LARIAT_HOME says the same")]

@@ -10,7 +10,9 @@ use lariat_wire::protocol::job::{Job, State};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, HostContext, HostWork, Screen};
+use crate::home::Home;
 use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, state};
+use crate::known_jobs::{self, KnownJob};
 use crate::output::clock::clock;
 use crate::output::json::{self, JobResult};
 use crate::output::quantity::span;
@@ -21,9 +23,9 @@ use crate::target::{Targets, natural};
 const HEADINGS: [&str; 5] = ["JOB", "STATE", "STARTED", "TOOK", "COMMAND"];
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Shows the jobs of your key, the oldest first: detached ones, which are kept for days after their end
-(agent.toml: jobs.keep), and those that somebody runs or that wait for their controller to return.
+#[command(after_long_help = "\
+Shows the jobs of your key, the oldest first: detached ones, which are kept for days after their end \
+(agent.toml: jobs.keep), and those that a controller follows or may return to.
 
 Examples:
   lariat jobs web1
@@ -36,15 +38,17 @@ pub(crate) struct Args {
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// Only jobs that run
+    /// Only running jobs
     #[arg(long, conflicts_with = "failed")]
     running: bool,
 
-    /// Only jobs that have ended without success
+    /// Only jobs that failed
     #[arg(long)]
     failed: bool,
 
-    /// One JSON object per line: host, job, key, state, exit, signal, detached, user, command, started, seconds
+    /// Print one JSON object per job
+    ///
+    /// Its fields: host, job, key, state, exit, signal, detached, user, command, started, seconds.
     #[arg(long)]
     json: bool,
 
@@ -65,7 +69,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let all_keys = whom.all_keys;
         let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Newest, all_keys };
         let several = hosts.are_several.then(|| whom.target.clone());
-        Ok(Listing { wish, only, several, json: *json, limit })
+        let home = context.home().ok().filter(|_| context.local.is_none());
+        Ok(Listing { wish, only, several, json: *json, limit, home })
     })
 }
 
@@ -104,6 +109,8 @@ struct Listing {
     several: Option<Targets>,
     json: bool,
     limit: Option<Duration>,
+    /// Where jobs are noted.
+    home: Option<Home>,
 }
 
 /// A host's answer.
@@ -152,6 +159,7 @@ impl HostWork for Listing {
             total.found += jobs.len();
             let jobs: Vec<Job> = jobs.into_iter().filter(|job| self.only.includes(job)).collect();
             total.count += jobs.len();
+            self.note(host, &jobs);
             if self.json {
                 let lines = jobs.iter().map(|job| json::line(&jobs::object(host, job, now_ms)));
                 return Ok(lines.collect::<Result<Vec<_>, _>>()?.concat());
@@ -199,6 +207,15 @@ impl HostWork for Listing {
 }
 
 impl Listing {
+    /// Notes the detached jobs, the newest last.
+    fn note(&self, host: &HostName, jobs: &[Job]) {
+        let detached = jobs.iter().filter(|job| job.detached);
+        let known = detached.map(|job| KnownJob::new(host, job.job, &job.command));
+        if let Some(home) = &self.home {
+            known_jobs::note(home, &known.collect::<Vec<_>>());
+        }
+    }
+
     /// The headings but for the host; the key comes first where there may be several.
     fn headings(&self) -> Vec<&'static str> {
         let key: &[&str] = if self.wish.all_keys { &["KEY"] } else { &[] };

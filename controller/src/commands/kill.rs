@@ -21,9 +21,9 @@ use crate::runtime::block_on;
 use crate::signal_name::signal_name;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Every process of the job gets the signal, also those that have left its process group and session.
-Of several hosts, all on which the job runs are found: those of one lariat run --detach have one id.
+#[command(after_long_help = "\
+The signal goes to every process of the job, including those that left its process group or session. Of several \
+hosts, all on which the job runs are found: those of one lariat run --detach have one id.
 
 Examples:
   lariat kill web1 3f2a
@@ -31,15 +31,19 @@ Examples:
   lariat kill web1 3f2a -s KILL
   lariat kill web1 3f2a -s HUP")]
 pub(crate) struct Args {
-    /// Which job: its id or the beginning of it [default, on one host: the only running detached one]
+    /// Job id, or its beginning
+    ///
+    /// The default, on one host: the only running detached job.
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// Which signal: TERM, KILL, HUP, INT, USR1, 15, ...
+    /// Signal, such as KILL, HUP or 15
     #[arg(short, long, value_name = "SIG", default_value = "TERM")]
     signal: SignalName,
 
-    /// One JSON object: the job as `lariat jobs` shows it, or the error
+    /// Print one JSON object
+    ///
+    /// It is the job as lariat jobs shows it, or has the error.
     #[arg(long)]
     json: bool,
 

@@ -18,19 +18,21 @@ use crate::output::json;
 use crate::output::style::Paint;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat last
   lariat last -n 5
   lariat last --json | jq -r 'select(.ok | not) | .host'
   lariat run all --retry-failed -- systemctl restart app")]
 pub(crate) struct Args {
-    /// One JSON object per line for every host: host, ok, kind, exit, seconds, error, verb, began; kind is ok, not-started,
-    /// unfinished (begun, with an unknown outcome), failed, timeout, unreachable or refused
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, exit, seconds, error, verb, began. kind is ok, not-started, unfinished (begun, with an
+    /// unknown outcome), failed, timeout, unreachable or refused.
     #[arg(long)]
     json: bool,
 
-    /// The last N commands over several hosts, the newest first; 20 are kept
+    /// How many commands, of at most 20 that are kept
     #[arg(short, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..))]
     n: u8,
 }

@@ -6,6 +6,7 @@ mod batch;
 mod ca;
 mod can;
 mod clean;
+mod complete;
 mod completions;
 mod demo;
 mod doctor;
@@ -20,6 +21,7 @@ mod kill;
 mod last;
 mod logs;
 mod man;
+mod not_run;
 mod ping;
 mod pull;
 mod push;
@@ -48,7 +50,7 @@ use crate::error::CliError;
 pub(crate) enum Command {
     /// Create a fleet: its CA, your key and an empty inventory
     Init(init::Args),
-    /// Add hosts to the fleet: install their agents over ssh, or issue a bundle
+    /// Install agents on hosts over ssh, or issue a bundle
     Enroll(Box<enroll::Args>),
     /// Remove a host from the fleet
     Forget(forget::Args),
@@ -92,7 +94,7 @@ pub(crate) enum Command {
     Audit(audit::Args),
     /// Ask hosts what a key may do
     Can(can::Args),
-    /// Look for what is wrong, or soon will be, on this machine and on hosts
+    /// Check this machine and hosts for what is or soon will be wrong
     Doctor(doctor::Args),
     /// Show the results of the last command over several hosts
     Last(last::Args),
@@ -102,6 +104,9 @@ pub(crate) enum Command {
     Completions(completions::Args),
     /// Write the man pages into a directory
     Man(man::Args),
+    /// Print what can be typed next, for the completions of shells
+    #[command(hide = true)]
+    Complete(complete::Args),
 }
 
 impl Command {
@@ -149,6 +154,7 @@ impl Command {
             | Self::Last(_)
             | Self::Demo(_)
             | Self::Completions(_)
+            | Self::Complete(_)
             | Self::Man(_) => {
                 Err(CliError::new("--local is for verbs that go to the agent of one host"))
             }
@@ -185,7 +191,8 @@ impl Command {
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(&args, context),
             Self::Completions(args) => completions::run(args, context),
-            Self::Man(args) => man::run(args, context),
+            Self::Man(args) => man::run(&args, context),
+            Self::Complete(args) => complete::run(args, context),
         }
     }
 }

@@ -15,24 +15,29 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
 use crate::output::json;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat ping web1
   lariat ping all
   lariat ping @web --timeout 2s --json | jq .seconds")]
 pub(crate) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// One JSON object per line: host, ok, kind, seconds, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, seconds, error.
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

@@ -28,23 +28,23 @@ use crate::fleet::{self, Fleet, ReachOptions};
 use crate::home::Home;
 use crate::inventory::{Enrolled, Inventory, Spki, edit};
 use crate::output::json;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Needs the CA's key, so it runs on the machine that made the fleet. A certificate is valid for a year.
-With --new-key the other operators need a new lariat fleet export, because they accept the former key only.
+#[command(after_long_help = "\
+Needs the CA's key, so it runs on the machine that created the fleet. A certificate is valid for a year. After \
+--new-key the other operators need a new lariat fleet export, because they accept only the previous key.
 
 Examples:
   lariat renew all
   lariat renew @web --within 30d
   lariat renew web1 --new-key --within 400d       at once, with another private key")]
 pub(crate) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// Renew the certificates that end within this time
+    /// Renew what ends within this time
     #[arg(long, value_name = "DUR", default_value = "90d", value_parser = parse_duration)]
     within: Duration,
 
@@ -52,11 +52,16 @@ pub(crate) struct Args {
     #[arg(long)]
     new_key: bool,
 
-    /// One JSON object for each host: host, ok, kind, error, changed, not_after
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, error, changed, not_after.
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

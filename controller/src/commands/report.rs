@@ -8,9 +8,10 @@ use std::time::Duration;
 use lariat_base::escape::escape;
 use lariat_base::name::{HostName, JobId};
 use lariat_client::HostHandle;
-use lariat_client::run::{JobStatus, Outcome, RunError, not_run};
+use lariat_client::run::{JobStatus, Outcome, RunError};
 use lariat_wire::protocol::exec::{End, Run, Streams};
 
+use super::not_run;
 use crate::capture::Captured;
 use crate::error::CliError;
 use crate::fanout::{self, Ended, OutFile, Sink};
@@ -49,7 +50,7 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
     let on = format!("{verb} on {name}");
     Some(match outcome {
         Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
-        Outcome::Ended(End::NotRun(errno)) => CliError::from(not_run(request, *errno)).during(on),
+        Outcome::Ended(End::NotRun(errno)) => not_run::error(request, *errno, name).during(on),
         Outcome::Ended(End::GraceExpired) => {
             let message =
                 "the command was ended on the host: no client reconnected within its grace time";

@@ -311,7 +311,7 @@ impl Work<'_> {
             };
             let error = CliError::new(broken.to_string()).during(step).counting_as(end);
             error.next(format!(
-                "run it again once that is mended, and it goes on from there: lariat enroll {name} --ssh {place}"
+                "once that is repaired, run it again to resume: lariat enroll {name} --ssh {place}"
             ))
         })
     }

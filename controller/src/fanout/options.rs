@@ -20,24 +20,27 @@ const HOST_DESCRIPTORS: u64 = 4;
 
 // Options of every verb that works on several hosts.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Many hosts")]
+#[command(
+    after_help = "More options, for many hosts (--parallel, --batch, ...) and global: --help"
+)]
 pub(crate) struct FanoutOptions {
-    /// Hosts at once
-    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many hosts at a time
+    #[arg(help_heading = "Many hosts", long, value_name = "N", default_value = "64", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
     parallel: u32,
 
-    /// Process the hosts in batches of this size: the next one begins when all hosts of the previous one have
-    /// ended
-    #[arg(long, value_name = "N|P%", value_parser = parse_batch)]
+    /// Run N hosts, or P%, at a time, and wait for each batch to finish
+    #[arg(help_heading = "Many hosts", long, value_name = "N|P%", hide_short_help = true, value_parser = parse_batch)]
     batch: Option<HostCount>,
 
-    /// Start no more hosts once more than this have failed
-    #[arg(long, value_name = "N|P%")]
+    /// Stop starting hosts after more than N failures, or P%
+    #[arg(help_heading = "Many hosts", long, value_name = "N|P%", hide_short_help = true)]
     max_fail: Option<HostCount>,
 
-    /// Only hosts of TARGET that did not succeed in the last command over several hosts (failed, unreachable,
-    /// refused, not started, unfinished)
-    #[arg(long)]
+    /// Only hosts of TARGET that did not succeed last time
+    ///
+    /// These are the hosts that failed, were unreachable, refused, not started or unfinished in the last command over
+    /// several hosts.
+    #[arg(help_heading = "Many hosts", long, hide_short_help = true)]
     retry_failed: bool,
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use lariat_base::name::{EnrolmentId, HostName};
+use lariat_base::near::nearest;
 use lariat_base::toml_file::{self, from_text};
 use lariat_client::Address;
 use serde::{Deserialize, Deserializer};
@@ -17,9 +18,6 @@ use serde::{Deserialize, Deserializer};
 use crate::error::CliError;
 use crate::home::Home;
 pub(crate) use tag::{BadTag, Tag};
-
-/// The largest edit distance at which another host is suggested for an unknown one.
-const NEAR: usize = 2;
 
 /// The hosts of the fleet.
 #[derive(Debug, Default, Deserialize)]
@@ -84,8 +82,8 @@ impl TryFrom<Written> for Host {
         let enrolled = match (enrolment, spki) {
             (Some(enrolment), Some(spki)) => Some(Enrolled { enrolment, spki, next: spki_next }),
             (None, None) => None,
-            (Some(_), None) => return Err("missing field `spki`, which belongs to `enrolment`"),
-            (None, Some(_)) => return Err("missing field `enrolment`, which belongs to `spki`"),
+            (Some(_), None) => return Err("the key spki is missing, which belongs to `enrolment`"),
+            (None, Some(_)) => return Err("the key enrolment is missing, which belongs to `spki`"),
         };
         Ok(Self { address, tags, enrolled })
     }
@@ -171,14 +169,6 @@ impl Inventory {
     }
 }
 
-/// The one of `known` that is most similar to `name`, unless it is too different.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let near = known.map(|other| (distance(other), other)).min()?;
-    // For a short name, this many edits could replace all of it.
-    (near.0 <= NEAR && near.0 < name.len()).then_some(near.1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -212,16 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn the_man_page_has_every_key() {
+        let page = include_str!("../../../docs/man/lariat-hosts.toml.5");
+        let error = parse(&format!("{}zzzz = 1\n", entry("web1"))).unwrap_err();
+        let (_, keys) = error.split_once("the keys here are: ").unwrap();
+        for key in keys.split(", ") {
+            assert!(page.contains(&format!(".B {key}\n")), "{key}");
+        }
+    }
+
+    #[test]
     fn errors_have_line_and_key() {
         let good = entry("web1");
         for (text, error) in [
-            (format!("{good}adress = 1\n"), "hosts.toml:6: unknown field `adress`, "),
-            (format!("host = 1\n{good}"), "hosts.toml:1: unknown field `host`, "),
+            (
+                format!("{good}adress = 1\n"),
+                "hosts.toml:6: unknown key adress (did you mean address?); ",
+            ),
+            (format!("host = 1\n{good}"), "hosts.toml:1: unknown key host (did you mean hosts?); "),
             (good.replace("10.0.0.1", "10.0.0"), "hosts.toml:2: \"10.0.0\" is not an address"),
             (good.replace("\"web\"", "\"@web\""), "hosts.toml:3: \"@web\" is not a tag"),
             (good.replace("0101", "01"), "hosts.toml:4: an id is 32 hex"),
             (good.replace("0202", "02"), "hosts.toml:5: a key's hash is 64 hex"),
-            (good.replace("spki", "# spki"), "hosts.toml:1: missing field `spki`"),
+            (good.replace("spki", "# spki"), "hosts.toml:1: the key spki is missing"),
             (good.replace("web1", "Web1"), "hosts.toml:1: \"Web1\" is not a host name"),
             (good.replace("web1", "all"), "hosts.toml:1: \"all\" stands for every host"),
             (format!("{good}{good}"), "hosts.toml:6: "),

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, FanoutOptions, Verb, within};
 use crate::fleet::{self, ReachOptions};
-use crate::target::{Chosen, Targets};
+use crate::target::{self, Chosen, Targets};
 
 /// Most messages of a list. A host with more jobs than fit in them is faulty.
 const MOST: usize = 100;
@@ -28,15 +28,18 @@ const MOST: usize = 100;
 // The hosts that are asked for jobs. Flatten it last: later options would be under its heading.
 #[derive(clap::Args)]
 pub(crate) struct Whom {
-    /// Which hosts
-    #[arg(value_name = "TARGET", index = 1)]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", index = 1, long_help = target::HELP)]
     pub(crate) target: Targets,
 
-    /// Time limit for a host to list its jobs, including connecting
+    /// Time limit per host to list its jobs
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(crate) timeout: Option<Duration>,
 
-    /// The jobs of all keys, for a key with the verb keys
+    /// Jobs of all keys, for a key with the verb keys
     #[arg(long)]
     pub(crate) all_keys: bool,
 

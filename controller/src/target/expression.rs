@@ -257,6 +257,8 @@ fn atom(text: &str, at: usize) -> Result<Atom, Wrong> {
     let wrong = |message: String| Wrong::new(at, message);
     if text.is_empty() {
         Err(wrong("a host, a pattern, @TAG or all is missing".to_owned()))
+    } else if let Some((first, second)) = text.split_once(char::is_whitespace) {
+        Err(wrong(format!("hosts are separated by commas: {first},{}", second.trim_start())))
     } else if text == "all" {
         Ok(Atom::All)
     } else if let Some(tag) = text.strip_prefix('@') {
@@ -394,6 +396,10 @@ mod tests {
                     .into(),
             ),
             ("a b@web1", r#""a b@web1", position 1: "a b" is not a user's name"#.into()),
+            (
+                "web1 web2",
+                r#""web1 web2", position 1: hosts are separated by commas: web1,web2"#.into(),
+            ),
             ("!bob@web1", r#""!bob@web1", position 2: what is taken away has no user"#.into()),
             ("all&bob@web1", r#""all&bob@web1", position 5: a user can only begin a term"#.into()),
             ("all&!web1", r#""all&!web1", position 5: a '!' can only begin a term"#.into()),
@@ -401,7 +407,8 @@ mod tests {
             assert_eq!(hosts(text).unwrap_err(), error, "{text}");
         }
         assert!(hosts("Web1").unwrap_err().contains("is not a host name"));
-        assert!(hosts("@we b").unwrap_err().contains("is not a tag"));
+        assert!(hosts("@we b").unwrap_err().contains("separated by commas: @we,b"));
+        assert!(hosts("@we/b").unwrap_err().contains("is not a tag"));
     }
 
     #[test]

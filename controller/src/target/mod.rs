@@ -14,6 +14,13 @@ pub(crate) use fold::{fold, natural};
 
 use crate::tilde;
 
+/// What the help says of a target.
+pub(crate) const HELP: &str = "\
+Which hosts: web1, a range web[01-20], a pattern 'web*', @TAG or all
+
+',' unites, '&' intersects and binds tighter, '!' excludes: 'all,!web[02-40]', '@web&@berlin'. USER@ in front acts as that \
+user. Quote what the shell would replace.";
+
 /// `TARGET:PATH`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RemotePath {
@@ -30,11 +37,19 @@ pub(crate) enum BadRemotePath {
     #[error(transparent)]
     Target(#[from] BadTargets),
     /// The `:` after the target is missing.
-    #[error("{0:?} is not TARGET:PATH, such as web1:/srv/app")]
+    #[error("{word:?} is not TARGET:PATH{meant}", word = .0, meant = meant(.0))]
     NoPath(String),
     /// The path begins with another user's home.
     #[error("{0}")]
     Path(String),
+}
+
+/// What a text without a path may be meant as.
+fn meant(text: &str) -> String {
+    match text.parse::<Targets>() {
+        Ok(_) => format!("; did you mean {text}: (the home directory) or {text}:/PATH?"),
+        Err(_) => ", such as web1:/srv/app".to_owned(),
+    }
 }
 
 /// Whether a user's name is well-formed; only the host knows whether it exists.

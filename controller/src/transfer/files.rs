@@ -12,6 +12,7 @@ use std::time::Duration;
 use lariat_client::Session;
 use lariat_client::transfer::{AttemptError, GaveUp, Moved, Reason, Transfer, Transfers};
 use lariat_engine::TransferError;
+use lariat_engine::tree::Side;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -108,13 +109,21 @@ pub(crate) struct Files<'a> {
     part: Option<(usize, usize)>,
     /// The operation, as the prefix of errors.
     doing: Option<String>,
+    /// The prefix of errors that happened on the host.
+    there: String,
     tally: Tally,
 }
 
 impl<'a> Files<'a> {
-    /// The files of one host. For one of many, a connection that keeps breaking is given up.
-    pub(crate) fn new(host: &'a HostContext<'_>, options: &TransferOptions) -> Self {
+    /// The files of one host, as `user` there. For one of many, a connection that keeps breaking is given up.
+    pub(crate) fn new(
+        host: &'a HostContext<'_>,
+        user: Option<&str>,
+        options: &TransferOptions,
+    ) -> Self {
         let HostContext { handle, outlet, meter, .. } = host;
+        let user = user.map(|user| format!(" as {user}")).unwrap_or_default();
+        let there = format!("on {}{user}", handle.name());
         let tally = Tally { dry_run: options.dry_run, ..Tally::default() };
         let in_place = options.in_place();
         let (transfers, single) = match outlet {
@@ -125,7 +134,7 @@ impl<'a> Files<'a> {
         };
         let single = single.map(Rc::new);
         let part = (meter.counts().parts == 0).then_some((0, 1));
-        Self { transfers, in_place, outlet, meter, single, part, doing: None, tally }
+        Self { transfers, in_place, outlet, meter, single, part, doing: None, there, tally }
     }
 
     /// Says how many files there are.
@@ -204,21 +213,50 @@ impl<'a> Files<'a> {
         let GaveUp { error, reason, begun } = match moved {
             Ok(moved) => {
                 self.tally.arrived(moved);
-                self.tally.remark(item.remarks());
+                let doing = self.doing.clone().unwrap_or_default();
+                let remarks = item.remarks();
+                let Self { there, tally, .. } = self;
+                tally.remark(remarks, |(side, error)| on(there, side, error).during(&doing));
                 return Ok(());
             }
             Err(gave_up) => gave_up,
         };
         self.tally.no_reader |= matches!(error, AttemptError::NoReader);
-        let end = failed_end(&error);
+        let (end, side) = (failed_end(&error), side(&error));
         let error = match reason {
             Reason::Flapping(times) => CliError::new(format!(
                 "the connection broke {times} times in a row after less than 512 KiB"
             )),
-            Reason::Final | Reason::Outage => item.said(error),
+            Reason::Final | Reason::Outage => {
+                let error = item.said(error);
+                side.into_iter().fold(error, |error, side| on(&self.there, side, error))
+            }
         };
         let error = if self.in_place && begun { error.and(MIXED) } else { error };
         Err((end, if reason == Reason::Final { error } else { error.next(AGAIN) }))
+    }
+}
+
+/// The prefix of errors that happened on this machine.
+pub(crate) const HERE: &str = "here";
+
+/// Adds to an error on which end it happened.
+fn on(there: &str, side: Side, error: CliError) -> CliError {
+    error.during(match side {
+        Side::Here => HERE,
+        Side::There => there,
+    })
+}
+
+/// The end on which an attempt failed, if it was on one.
+fn side(error: &AttemptError) -> Option<Side> {
+    match error {
+        AttemptError::Here(_) | AttemptError::Transfer(TransferError::Local(_)) => Some(Side::Here),
+        AttemptError::Refused(_)
+        | AttemptError::Transfer(TransferError::Remote(_) | TransferError::Missed(_)) => {
+            Some(Side::There)
+        }
+        _ => None,
     }
 }
 
@@ -240,11 +278,11 @@ pub(crate) fn failed_end(error: &AttemptError) -> End {
 pub(crate) fn said(error: AttemptError) -> CliError {
     match error {
         AttemptError::Connect(error) => error.into(),
-        AttemptError::Here(failure) => advised(failure).during("here"),
         AttemptError::NoReader => CliError::new("nobody reads it any more").quiet(),
         AttemptError::NotADirectory => not_a_directory(),
         AttemptError::Replaced(_) => LinkError::Silent.into(),
-        AttemptError::Refused(failure)
+        AttemptError::Here(failure)
+        | AttemptError::Refused(failure)
         | AttemptError::Transfer(
             TransferError::Remote(failure)
             | TransferError::Local(failure)
@@ -266,6 +304,12 @@ pub(crate) fn advised(failure: Failure) -> CliError {
         _ => false,
     };
     let error = CliError::from(failure);
+    if is_one_of(&[Errno::NOTDIR]) {
+        return error.next("a name in this path is a file");
+    }
+    if is_one_of(&[Errno::NOSPC, Errno::DQUOT]) {
+        return error.next(format!("make room, and {AGAIN}"));
+    }
     if cant_be_replaced {
         return error.next("--inplace writes into a file that is there instead of replacing it");
     }

@@ -1,6 +1,7 @@
 //! The shared part of `push` and `pull`: counts, progress, and results.
 
 mod destination;
+mod direction;
 mod early;
 mod files;
 mod listing;
@@ -18,13 +19,15 @@ use std::time::Instant;
 
 use lariat_base::escape::escape;
 use lariat_client::transfer::Moved;
+use lariat_engine::tree::Side;
 use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::Changed;
 
 use crate::error::CliError;
 use crate::fanout::End;
 pub(crate) use destination::check_sources;
-pub(crate) use files::{Files, Item, failed_end, said};
+pub(crate) use direction::no_remote_path;
+pub(crate) use files::{Files, HERE, Item, failed_end, said};
 pub(crate) use listing::Listing;
 pub(crate) use options::{TransferOptions, not_a_directory};
 use rules::Rules;
@@ -123,10 +126,14 @@ impl Tally {
         }
     }
 
-    /// Adds the remarks about a tree.
-    pub(crate) fn remark(&mut self, remarks: Remarks) {
+    /// Adds the remarks about a tree; `worded` completes the message of a failure.
+    pub(crate) fn remark(
+        &mut self,
+        remarks: Remarks,
+        worded: impl Fn((Side, CliError)) -> CliError,
+    ) {
         let Remarks { missed, skipped, more, .. } = remarks;
-        self.errors.extend(missed);
+        self.errors.extend(missed.into_iter().map(worded));
         self.notes.extend(skipped);
         if more > 0 {
             self.errors.push(CliError::new(format!("{more} more names failed")));
@@ -193,8 +200,8 @@ pub(crate) fn last_word(
     {
         return Ok(last);
     }
-    Err(CliError::new(format!("the following required arguments were not provided: <{name}>"))
-        .hint(usage))
+    let verb = usage.split(' ').nth(1).unwrap_or_default();
+    Err(CliError::new(format!("{verb}: {name} is missing")).hint(usage))
 }
 
 /// Adds advice to the error of a missing source that contains a glob.

@@ -21,70 +21,90 @@ use crate::text_file;
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the contract")]
 pub(crate) struct TransferOptions {
-    /// Compress; incompressible data is detected and sent as it is
+    /// Compress with zstd
+    ///
+    /// Incompressible data is sent as is.
     #[arg(long)]
     compress: bool,
 
-    /// Act with the rights of this user of the host, instead of the agent's own; the same as NAME@HOST
+    /// Act as this user of the host
+    ///
+    /// The default is the agent's own user. The same as NAME@HOST in TARGET.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) user: Option<String>,
 
-    /// Use this many connections for each large file or directory, 1 to 8; auto adds them while the rate rises by it
+    /// Connections for large files
+    ///
+    /// 1 to 8; with auto, connections are added while the rate rises.
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     streams: Streams,
 
-    /// Send at most this much a second to or from all hosts together, in bytes or with K, M, G
+    /// Limit the rate of all hosts together
+    ///
+    /// In bytes per second, such as 500K, 10M or 1G.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     bwlimit: Option<u64>,
 
-    /// Give files this mode, in octal, or change the source's: u=rw,go=r; D before a change is for directories
+    /// Set the mode: 644, or u=rw,go=r, or D755,F644
+    ///
+    /// A change such as u=rw,go=r is applied to the source's mode; D before a mode is for directories, F for files.
     #[arg(long, value_name = "MODE", value_parser = parse_modes)]
     chmod: Option<Modes>,
 
-    /// Give files to this user and group, by name or number
+    /// Set the owner, by name or number
     #[arg(long, value_name = "USER[:GROUP]", value_parser = parse_owner)]
     chown: Option<String>,
 
-    /// Keep replaced files, and those removed by --delete, under their name with ~ appended
+    /// Keep replaced and deleted files as NAME~
     #[arg(long)]
     backup: bool,
 
-    /// Write into existing files instead of replacing them: they keep their inode, and may be mount points or
-    /// in a directory that can't be written. An interruption leaves a mix of old and new, which the next run
-    /// repairs
+    /// Write into existing files, keeping their inode
+    ///
+    /// They may be mount points, or be in a directory that can't be written. An interruption leaves a mix of old and
+    /// new, which the next run repairs.
     #[arg(long, conflicts_with = "backup")]
     inplace: bool,
 
     #[command(flatten)]
     rules: Rules,
 
-    /// Transfer only those paths of a directory that this file lists, one per line, relative to SOURCE; - is
-    /// stdin
+    /// Only the paths in FILE, relative to SOURCE
+    ///
+    /// One per line; - is stdin. The paths land beneath DEST.
     #[arg(long, value_name = "FILE", conflicts_with = "delete")]
     files_from: Option<PathBuf>,
 
-    /// Paths in the file of --files-from end with a NUL byte instead of a newline
+    /// Paths in --files-from FILE end with NUL
     #[arg(short = '0', long = "from0", requires = "files_from")]
     from0: bool,
 
-    /// Delete from the directory's copy what the source does not have, once everything has arrived
+    /// Delete what the source does not have
+    ///
+    /// Once everything has arrived. Excluded names are not deleted.
     #[arg(long)]
     pub(crate) delete: bool,
 
-    /// Fail without deleting anything if --delete would remove more than this many names
+    /// With --delete: delete nothing if more than N
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
 
-    /// Change nothing; list what would be created, changed, touched and deleted
+    /// List what would change; change nothing
+    ///
+    /// Each line is make, change, touch or delete, with the path.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 
-    /// Compare files by content, not by size and time. A single file always is, except in a dry run
+    /// Compare by content, not by size and time
+    ///
+    /// A single file always is compared by content, except in a dry run.
     #[arg(long)]
     pub(crate) checksum: bool,
 
-    /// Read written files back from the disk, and compare their BLAKE3 with the source's; for a directory's
-    /// files add --checksum. With --json `b3sum` is a single file's
+    /// Verify written files by BLAKE3
+    ///
+    /// They are read back from the disk and compared with the source's; for a directory's files add --checksum. With
+    /// --json, b3sum is a single file's hash.
     #[arg(long)]
     verify: bool,
 
@@ -96,11 +116,15 @@ pub(crate) struct TransferOptions {
     #[arg(short = 'X', long)]
     xattrs: bool,
 
-    /// Preserve ACLs, with users and groups by name where both hosts know it
+    /// Preserve ACLs
+    ///
+    /// Users and groups are matched by name where both hosts know it.
     #[arg(short = 'A', long)]
     acls: bool,
 
-    /// Preserve owners and groups, by name where both hosts know it
+    /// Preserve owners and groups
+    ///
+    /// By name where both hosts know it.
     #[arg(long)]
     owner: bool,
 

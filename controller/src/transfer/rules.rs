@@ -16,12 +16,11 @@ impl clap::Args for Rules {
             Arg::new(name).long(name).value_name("GLOB").action(ArgAction::Append)
         };
         command
-            .arg(glob(EXCLUDE).help(
-                "Exclude matching paths, as in a .gitignore; --delete keeps them too. A file that is a \
-                 source itself is matched by its name. Of several --exclude and --include the last \
-                 one that matches decides",
+            .arg(glob(EXCLUDE).help("Exclude matching paths, as in a .gitignore").long_help(
+                "Exclude matching paths, as in a .gitignore\n\n--delete keeps them too. A file that is a source \
+                 itself is matched by its name. Of several --exclude and --include the last one that matches decides.",
             ))
-            .arg(glob(INCLUDE).help("Include matching paths, even if an earlier --exclude matches"))
+            .arg(glob(INCLUDE).help("Include paths that an earlier --exclude matches"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -19,8 +19,8 @@ const TOLD: usize = 1000;
 /// Remarks for the end.
 #[derive(Default)]
 pub(crate) struct Remarks {
-    /// Failures.
-    pub(crate) missed: Vec<CliError>,
+    /// Failures, and on which end they happened.
+    pub(crate) missed: Vec<(Side, CliError)>,
     /// Skipped names.
     pub(crate) skipped: Vec<String>,
     /// The number of further failures.
@@ -95,10 +95,8 @@ impl Watch for TreeWatch<'_> {
             remarks.more += 1;
             return;
         }
-        let error = advised(failure.clone());
-        let here = side == Side::Here && !self.there.contains(failure);
-        let error = if here { error.during("here") } else { error };
-        remarks.missed.push(error.during(self.what));
+        let side = if self.there.contains(failure) { Side::There } else { side };
+        remarks.missed.push((side, advised(failure.clone())));
     }
 
     fn skipped(&self, path: &[u8], kind: FileKind) {

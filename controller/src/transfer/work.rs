@@ -59,7 +59,7 @@ impl<J: TransferJob> HostWork for TransferWork<J> {
         let work = async |files: &mut Files<'_>| {
             self.job.transfer(files, &host, user.as_deref(), &listing).await;
         };
-        let files = Files::new(&host, options);
+        let files = Files::new(&host, user.as_deref(), options);
         let mut tally = files.within(self.timeout, work).await;
         if let Err(error) = listing.finish() {
             tally.failed(End::Errored, error);

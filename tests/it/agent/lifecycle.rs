@@ -36,7 +36,7 @@ fn systemd_is_told_and_the_watchdog_is_fed() {
     }
     let config = agent.directory.path().join("agent.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    for (more, told) in [("", ""), ("colour = 1\n", "agent.toml:8: unknown field `colour`")] {
+    for (more, told) in [("", ""), ("colour = 1\n", "agent.toml:8: unknown key colour")] {
         std::fs::write(&config, format!("{text}{more}")).unwrap();
         agent.signal(Signal::HUP);
         let next = || loop {
@@ -81,7 +81,8 @@ fn what_a_person_must_put_right_exits_78_and_the_rest_1() {
     let taken = agent.address.to_string();
     let (code, line) = refusal(directory, &["--listen", &taken]);
     assert_eq!(code, Some(1));
-    assert_eq!(line, format!("lariatd: listen on {taken}: address already in use\n"));
+    let said = format!("lariatd: listen on {taken}: address already in use; ");
+    assert!(line.starts_with(&said), "{line}");
 
     let config = directory.join("agent.toml");
     let text = std::fs::read_to_string(&config).unwrap();
@@ -90,7 +91,7 @@ fn what_a_person_must_put_right_exits_78_and_the_rest_1() {
         assert!(code == Some(78) && line.contains(part), "{code:?}: {line}");
     };
     std::fs::write(&config, format!("{text}colour = 1\n")).unwrap();
-    misconfigured("agent.toml:8: unknown field `colour`");
+    misconfigured("agent.toml:8: unknown key colour");
 
     std::fs::write(&config, text).unwrap();
     std::fs::write(directory.join("state/job"), "").unwrap();

@@ -50,7 +50,7 @@ fn a_process_of_the_host_does_what_local_permits_and_nothing_else() {
         let refused = link.expect::<Failure>().await.unwrap();
         assert_eq!(
             refused.to_string(),
-            "this key is not permitted to shell on this host: verbs: agent.toml has no shell"
+            "this key is not permitted to open a shell on this host: verbs: agent.toml has no shell"
         );
         let uid = rustix::process::geteuid().as_raw();
         agent.wait_for(&format!("local:{uid}"));

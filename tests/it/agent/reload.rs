@@ -37,9 +37,9 @@ fn a_new_keyring_counts_at_once_and_one_with_a_mistake_changes_nothing() {
         other.ask(&list()).await.unwrap();
         let refused = other.expect::<Failure>().await.unwrap();
         assert!(
-            refused
-                .to_string()
-                .starts_with("this key is not permitted to jobs on this host: verbs: ")
+            refused.to_string().starts_with(
+                "this key is not permitted to see or change jobs on this host: verbs: "
+            )
         );
         // What counts from the next start on is named.
         let path = agent.directory.path().join("agent.toml");

@@ -41,7 +41,7 @@ fn what_is_not_permitted_is_told_and_the_session_goes_on() {
             let failure = link.expect::<Failure>().await.unwrap();
             assert_eq!(
                 failure.to_string(),
-                "this key is not permitted to run on this host: verbs: keyring.toml:6 has no run"
+                "this key is not permitted to run this on this host: verbs: keyring.toml:6 has no run"
             );
             // Late frames of the previous request are skipped.
             link.outbox().post(&Ack { stdout: 0, stderr: 0 }).unwrap();

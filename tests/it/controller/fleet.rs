@@ -94,9 +94,9 @@ fn init_twice_and_enroll_twice_are_refused_and_change_nothing() {
     let read = |name: &str| fs::read(desk.path(name)).unwrap();
     let before = (read("home/ca.key"), read("home/hosts.toml"), read("web1.lariat/host.key"));
     insta::assert_snapshot!(desk.refused(&["init"]), @"lariat: init: DESK/home holds a fleet of 1 host(s) already; nothing was changed; try: lariat enroll HOST --address ADDR, or lariat --home DIR init for another fleet");
-    insta::assert_snapshot!(desk.refused(&["enroll", "web1", "--address", "10.0.0.2"]), @"lariat: enroll web1: it is enrolled already, at 10.0.0.1:7433; nothing was changed; try: lariat forget web1 first, to enroll it anew");
+    insta::assert_snapshot!(desk.refused(&["enroll", "web1", "--address", "10.0.0.2"]), @"lariat: enroll web1: it is enrolled already, at 10.0.0.1:7433; nothing was changed; lariat renew web1 gives it a new certificate, lariat enroll web1 --ssh ADDR repairs it, and lariat forget web1 removes it from the fleet");
     let out = ["enroll", "web2", "--address", "10.0.0.2", "--out", "web1.lariat"];
-    insta::assert_snapshot!(desk.refused(&out), @"lariat: enroll web2: web1.lariat is there already and is not empty; nothing was changed; try: --out with a new directory");
+    insta::assert_snapshot!(desk.refused(&out), @"lariat: enroll web2: web1.lariat exists and is not empty; nothing was changed; try: mv web1.lariat web1.lariat.old, or --out with a new directory");
     insta::assert_snapshot!(desk.refused(&["hosts", "web2"]), @"lariat: no host web2 in this fleet (did you mean web1?); try: lariat hosts");
     let after = (read("home/ca.key"), read("home/hosts.toml"), read("web1.lariat/host.key"));
     assert!(before == after);
@@ -141,10 +141,10 @@ fn what_others_can_read_is_refused() {
     let desk = Desk::with_fleet();
     chmod(&desk.path("home/ca.key"), 0o644);
     let enroll = ["enroll", "web1", "--address", "10.0.0.1"];
-    insta::assert_snapshot!(desk.refused(&enroll), @"lariat: enroll web1: DESK/home/ca.key is open to others (mode 0644); it holds a secret: chmod 600 DESK/home/ca.key");
+    insta::assert_snapshot!(desk.refused(&enroll), @"lariat: enroll web1: DESK/home/ca.key is open to others (mode 0644), and must be its owner's alone; try: chmod 600 DESK/home/ca.key");
     chmod(&desk.path("home/ca.key"), 0o600);
     chmod(&desk.path("home"), 0o750);
-    insta::assert_snapshot!(desk.refused(&["hosts"]), @"lariat: DESK/home is open to others (mode 0750); it holds a secret: chmod 700 DESK/home");
+    insta::assert_snapshot!(desk.refused(&["hosts"]), @"lariat: DESK/home is open to others (mode 0750), and must be its owner's alone; try: chmod 700 DESK/home");
     assert_eq!(desk.names("."), ["home"]);
 }
 
@@ -154,7 +154,7 @@ fn init_takes_over_an_empty_directory_and_not_one_that_is_open_and_in_use() {
     fs::create_dir(desk.path("home")).unwrap();
     chmod(&desk.path("home"), 0o777);
     fs::write(desk.path("home/notes"), "mine").unwrap();
-    insta::assert_snapshot!(desk.refused(&["init"]), @"lariat: init: DESK/home is open to others (mode 0777); it holds a secret: chmod 700 DESK/home");
+    insta::assert_snapshot!(desk.refused(&["init"]), @"lariat: init: DESK/home is open to others (mode 0777), and must be its owner's alone; try: chmod 700 DESK/home");
     fs::remove_file(desk.path("home/notes")).unwrap();
     assert!(desk.run(&["init"]).status.success());
     assert_private(&desk.path("home"));
@@ -220,8 +220,8 @@ fn with_json_the_object_tells_the_error_and_nothing_else_does() {
 fn wrong_usage_and_no_fleet_are_one_line_and_255() {
     let desk = Desk::new();
     insta::assert_snapshot!(desk.refused(&["hosts"]), @"lariat: no fleet in DESK/home; try: lariat init");
-    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: invalid value 'all' for '[HOST]': "all" stands for every host and can't name one; try: lariat enroll --help"#);
-    insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20"]), @r#"lariat: invalid value 'web[01-20' for '[TARGET]': "web[01-20", position 4: its ']' is missing; try: lariat hosts --help"#);
+    insta::assert_snapshot!(desk.refused(&["enroll", "all", "--address", "10.0.0.1"]), @r#"lariat: HOST: "all" stands for every host and can't name one; try: lariat enroll --help"#);
+    insta::assert_snapshot!(desk.refused(&["hosts", "web[01-20"]), @r#"lariat: TARGET: "web[01-20", position 4: its ']' is missing; try: lariat hosts --help"#);
     assert!(desk.names(".").is_empty());
 }
 

@@ -86,7 +86,7 @@ fn bytes_and_statuses_are_the_commands_own() {
     }
     let (status, _, stderr) = world.told(&["--", "missing", "x"]);
     assert_eq!(status, 127);
-    insta::assert_snapshot!(stderr, @"lariat: run on web1: start missing: no such file or directory");
+    insta::assert_snapshot!(stderr, @"lariat: run on web1: missing: command not found; where it is looked for: lariat run web1 -- 'echo $PATH'");
 }
 
 #[test]

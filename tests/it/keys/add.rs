@@ -22,7 +22,7 @@ fn two_operators_share_hosts_and_nothing_else() {
     add(&fleet, &request, "all", &bob.id(), &["--verbs", "run,jobs", "--expires", "30d"]);
     assert_eq!(bob.ok(&["run", "h0001", "--", "echo", "hello"]), "hello\n");
     let refused = bob.refused(&["key", "list", "h0001"]);
-    assert!(refused.contains("not permitted to keys"), "{refused}");
+    assert!(refused.contains("not permitted to see or change keys"), "{refused}");
     let refused = bob.refused(&["pull", "h0001:/etc/hostname", "."]);
     assert!(refused.contains("not permitted to pull"), "{refused}");
 
@@ -32,7 +32,10 @@ fn two_operators_share_hosts_and_nothing_else() {
     let all = fleet.ok(["jobs", "h0001", "--all-keys"]);
     assert!(all.starts_with("KEY ") && all.contains(&bob.id()[..8]), "{all}");
     assert_eq!(fleet.ok(["logs", "h0001", "--all-keys"]), "");
-    assert!(bob.refused(&["jobs", "h0001", "--all-keys"]).contains("not permitted to keys"));
+    assert!(
+        bob.refused(&["jobs", "h0001", "--all-keys"])
+            .contains("not permitted to see or change keys")
+    );
     let line = bob.ok(&["run", "h0001", "--detach", "--", "sleep 1000"]);
     let job = line.split_whitespace().next_back().unwrap();
     assert!(fleet.fails(255, ["kill", "h0001", job]).contains("this key has no job"));

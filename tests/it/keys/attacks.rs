@@ -105,7 +105,7 @@ fn wrong_words_are_refused_in_a_sentence() {
         (&["key", "list", "none"], "no host none in this fleet"),
         (&["key", "rotate", "none"], "no host none in this fleet"),
         (&["--key", "none", "key", "rotate", "web1"], "no key none in "),
-        (&["fleet", "import", "/dev/null"], "missing field `ca`"),
+        (&["fleet", "import", "/dev/null"], "the key ca is missing"),
         (&["fleet", "import", "/none"], "no such file or directory"),
         (&["fleet", "import", "/none", "--ca", "12"], "64 hexadecimal digits"),
         (&["fleet", "export", "/none/file"], "no such file or directory"),

@@ -85,7 +85,7 @@ fn the_agents_answer_with_the_rule_and_its_line() {
     // About others one needs the verb for it, whether they exist or not.
     for other in ["bob", &"0".repeat(32)] {
         let error = refused(&fleet, ["can", other, "web1", "--shell"]);
-        assert!(error.contains("not permitted to keys"), "{error}");
+        assert!(error.contains("not permitted to see or change keys"), "{error}");
     }
 }
 

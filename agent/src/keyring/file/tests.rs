@@ -38,7 +38,7 @@ fn a_rule_with_a_mistake_is_told_with_its_line() {
     let many = format!("commands = [{}]\n", "[\"/bin/a\"],".repeat(MAX_PATTERNS + 1));
     let wide = format!("commands = [[\"/bin/a\", \"{{{}}}\"]]\n", ["x"; 65].join(","));
     for (rules, expected) in [
-        ("", "2: missing field `verbs`"),
+        ("", "2: the key verbs is missing"),
         ("verbs = [\"run\",\n\"sudo\"]\n", "7: \"sudo\" is no verb"),
         ("verbs = [\"keys\"]\nusers = [\"www\"]\n", "7: `keys` is full power over the host"),
         ("verbs = [\"upgrade\"]\npush = []\n", "7: `upgrade` is full power over the host"),
@@ -62,10 +62,20 @@ fn a_rule_with_a_mistake_is_told_with_its_line() {
         ("verbs = [\"push\"]\nusers = [\"\"]\n", "7: no user has this name"),
         ("park = \"web3\"\nverbs = [\"run\"]\n", "7: `park` stands alone, without `verbs`"),
         ("park = \"web3\"\nnetworks = []\n", "7: `park` stands alone, without `networks`"),
-        ("verbs = [\"run\"]\ncomands = []\n", "7: unknown field `comands`"),
+        ("verbs = [\"run\"]\ncomands = []\n", "7: unknown key comands"),
     ] {
         let error = parse(rules).err().unwrap();
         let error = error.strip_prefix("keyring.toml:").unwrap();
         assert!(error.starts_with(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn the_man_page_has_every_key() {
+    let page = include_str!("../../../../docs/man/lariat-keyring.toml.5");
+    let error = parse("verbs = [\"run\"]\nzzzz = []\n").err().unwrap();
+    let (_, keys) = error.split_once("the keys here are: ").unwrap();
+    for key in keys.split(", ") {
+        assert!(page.contains(key), "{key}");
     }
 }

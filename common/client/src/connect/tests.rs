@@ -222,7 +222,7 @@ async fn another_fleets_host_is_refused_before_anything_is_sent_to_it() {
     assert!(matches!(*error.cause, Cause::Rejected(Rejected::OtherFleet)), "{error}");
     assert!(!error.may_have_asked());
     let told = error.to_string().replace(&peer.address.to_string(), "ADDRESS");
-    insta::assert_snapshot!(told, @"web1 (ADDRESS): its certificate is not of this fleet; is the address right?");
+    insta::assert_snapshot!(told, @"web1 (ADDRESS): its certificate is not of this fleet; is the address right, and is it this fleet's host (--home, LARIAT_HOME)?");
 }
 
 #[tokio::test]

@@ -21,11 +21,22 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// Another CA issued it.
-    #[error("its certificate is not of this fleet; is the address right?")]
+    #[error(
+        "its certificate is not of this fleet; is the address right, and is it this fleet's host (--home, LARIAT_HOME)?"
+    )]
     OtherFleet,
     /// It has expired.
-    #[error("its certificate has expired (or this machine's clock is wrong); enroll the host anew")]
-    Expired,
+    #[error(
+        "its certificate expired on {}, and this machine's clock says {}; if that is right, try: lariat enroll HOST --ssh \
+         [USER@]ADDR",
+        date(*not_after), date(*now)
+    )]
+    Expired {
+        /// Its end, in seconds since 1970.
+        not_after: u64,
+        /// This machine's clock.
+        now: u64,
+    },
     /// It is not valid yet.
     #[error("its certificate is not valid yet: this machine's clock is behind")]
     NotYet,
@@ -40,6 +51,10 @@ pub enum Rejected {
     /// Anything else.
     #[error("its certificate is not acceptable: {0}")]
     Unacceptable(String),
+}
+
+fn date(seconds: u64) -> String {
+    lariat_base::date::format(seconds).unwrap_or_else(|| seconds.to_string())
 }
 
 /// Verifies one host.
@@ -78,7 +93,9 @@ fn rejected(error: &Error) -> Rejected {
     };
     match cause {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Rejected::OtherFleet,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Rejected::Expired,
+        CertificateError::ExpiredContext { time, not_after } => {
+            Rejected::Expired { not_after: not_after.as_secs(), now: time.as_secs() }
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Rejected::NotYet
         }
@@ -183,5 +200,13 @@ mod tests {
         assert_eq!(verdict(&good, &chain), Ok(()), "what comes along changes nothing");
         assert_eq!(verdict(&bad, &chain), Err(Rejected::OtherFleet));
         assert_eq!(verdict(&bad, &chain[..1]), Err(Rejected::OtherFleet));
+        let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(80_000_000_000));
+        let expired = verifier.verify_server_cert(good.der(), &[], &server, &[], late);
+        let expired = super::verdict(&expired.unwrap_err()).unwrap().to_string();
+        assert!(
+            expired
+                .contains("expired on 4096-01-01T00:00:00Z, and this machine's clock says 4505-"),
+            "{expired}"
+        );
     }
 }

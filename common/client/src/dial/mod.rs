@@ -33,7 +33,7 @@ pub trait Dial: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The address's name could not be resolved.
-    #[error("look up the address: {}; see hosts.toml", io_error(.0))]
+    #[error("look up the address: {}; see hosts.toml", lookup_error(.0))]
     Resolve(#[source] io::Error),
     /// The connection was refused, or failed.
     #[error("connect: {}{}", io_error(.0), connect_hint(.0))]
@@ -41,6 +41,15 @@ pub enum DialError {
     /// The agent on this machine does not listen on its socket.
     #[error("connect: {}{}", io_error(.0), socket_hint(.0))]
     Socket(#[source] io::Error),
+}
+
+/// The resolver's message, without what it says of every failure.
+fn lookup_error(error: &io::Error) -> String {
+    let text = io_error(error);
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(why) => why.to_lowercase(),
+        None => text,
+    }
 }
 
 fn connect_hint(error: &io::Error) -> &'static str {

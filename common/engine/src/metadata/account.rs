@@ -10,10 +10,10 @@ use lariat_wire::protocol::transfer::Overrides;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAccount {
     /// No such user.
-    #[error("no user {0:?} there")]
+    #[error("there is no user {0:?}")]
     User(String),
     /// No such group.
-    #[error("no group {0:?} there")]
+    #[error("there is no group {0:?}")]
     Group(String),
     /// An invalid number.
     #[error(transparent)]

@@ -212,7 +212,8 @@ impl fmt::Display for Cause {
             Self::Os(errno) => f.write_str(&os_error(*errno)),
             Self::NotPermitted { verb, rule } => {
                 let rule = escape(rule.as_bytes());
-                write!(f, "this key is not permitted to {verb} on this host: {rule}")
+                let what = phrase(*verb);
+                write!(f, "this key is not permitted to {what} on this host: {rule}")
             }
             Self::BadRequest(why) => f.write_str(&escape(why.as_bytes())),
             Self::NotAFile(kind) => f.write_str(match kind {
@@ -286,6 +287,24 @@ impl fmt::Display for Cause {
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",
             ),
         }
+    }
+}
+
+/// What a request that needs the verb does.
+fn phrase(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Run => "run this",
+        Verb::Push => "push this",
+        Verb::Pull => "pull this",
+        Verb::Shell => "open a shell",
+        Verb::Jobs => "see or change jobs",
+        Verb::Connect => "connect there",
+        Verb::Listen => "listen",
+        Verb::Keys => "see or change keys",
+        Verb::Audit => "read the audit",
+        Verb::Status => "see the status",
+        Verb::Note => "leave notes",
+        Verb::Upgrade => "upgrade the agent",
     }
 }
 

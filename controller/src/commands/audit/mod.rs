@@ -24,7 +24,7 @@ enum AuditCommand {
     Show(show::Args),
     /// Copy the record of hosts into a directory, or what is new of it
     Pull(pull::Args),
-    /// Say whether the record of hosts is whole, and continues what this machine saw of it
+    /// Verify that the record is whole and continues what was seen here
     Verify(verify::Args),
 }
 

@@ -15,27 +15,29 @@ use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb};
 use crate::fleet;
 use crate::output::json;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Each host's files go into DIR/HOST as they are on the host. Every line is verified before it is written,
-and only what is new is fetched; after a cut the same command goes on. A record that does not continue the
-copy is refused, and the copy stays as it is.
+#[command(after_long_help = "\
+The files of each host go into DIR/HOST unchanged. Every line is verified before it is written, and only new \
+lines are fetched; after an interruption the same command continues. A record that does not continue the copy is \
+refused, and the copy stays as it is.
 
 Examples:
   lariat audit pull all /backup/audit
   lariat audit pull web1 . && jq -r 'select(.event == \"denied\")' web1/*.jsonl")]
 pub(super) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// Into which directory
+    /// Where to; each host has a directory in it
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 
-    /// One JSON object a line: host, ok, kind, first, last, bytes, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, first, last, bytes, error.
     #[arg(long)]
     json: bool,
 

@@ -18,33 +18,37 @@ use crate::fanout::{Ended, Failed, FanoutOptions, HostContext, HostWork, Verb};
 use crate::fleet;
 use crate::output::json;
 use crate::signal_name::signal_name;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 /// The longest line that is shown, in bytes.
 const MAX_LINE: usize = 256 * 1024;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Nothing is verified here: see lariat audit verify.
+#[command(after_long_help = "\
+Nothing is verified here; see lariat audit verify.
 
 Examples:
   lariat audit show web1 --since 1h
   lariat audit show all --since 1d --key alice@adminbox
   lariat audit show web1 --json | jq -r 'select(.event == \"denied\")'")]
 pub(super) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// Only what happened within this time, by the host's clock
+    /// Only the last DUR, such as 1h or 7d
+    ///
+    /// By the host's clock. DUR is a number with a unit, ms, s, m, h or d; without a unit it is seconds.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     since: Option<Duration>,
 
-    /// Only what this key did: its label or its id (the key to log in with stands before the verb)
+    /// Only what this key did: its label or id
+    ///
+    /// The key to log in with is named before the verb: lariat --key LABEL audit show.
     #[arg(long, value_name = "LABEL")]
     pub(super) key: Option<String>,
 
-    /// The lines as they are, with `host` in front
+    /// Print the lines as they are, with their host
     #[arg(long)]
     json: bool,
 

@@ -18,39 +18,45 @@ use crate::fleet;
 use crate::output::json;
 use crate::seen::{self, Contradiction, Seen, Witnesses};
 use crate::status::SOME_FAILED;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Each line of a host's record has a hash that covers the line before it, and this machine remembers the
-newest line of each contact (LARIAT_HOME/seen). What verify proves: up to the newest of these the lines
-are those that the host had written then. Exits 0 if so, and 1 if the record is not whole or does not
-continue what was seen.
+#[command(after_long_help = "\
+Each line of a host's record has a hash that covers the line before it, and this machine remembers the last line \
+of each contact (LARIAT_HOME/seen). verify proves that the lines up to the last one seen are those that the host \
+had written then. The exit status is 0 if so, and 1 if the record is not whole or does not continue what was \
+seen.
 
 Examples:
   lariat audit verify web1
   lariat audit verify all --json | jq 'select(.whole | not)'
   lariat audit verify web1 --with bob/seen/web1-3f2a...
-  lariat audit verify web1 --accept        (it was restored from a snapshot, and that is known)")]
+  lariat audit verify web1 --accept        (known to be restored from a snapshot)")]
 pub(super) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// Accept that a record does not continue what this machine saw, and note that in the record; later contacts
-    /// are compared with the record as it is now
+    /// Accept a record that does not continue
+    ///
+    /// The record notes it, and later contacts are compared with the record as it is now.
     #[arg(long)]
     accept: bool,
 
-    /// Also look for the lines that another operator was shown: a file of LARIAT_HOME/seen
+    /// Compare with another operator's file of seen/
     #[arg(long, value_name = "FILE")]
     with: Option<PathBuf>,
 
-    /// One JSON object a line: host, ok, kind, whole, first, last, witnesses, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, whole, first, last, witnesses, error.
     #[arg(long)]
     json: bool,
 
-    /// How long it may take for a host, connecting included
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

@@ -114,7 +114,9 @@ impl HostWork for Steps {
                 let ended = did.ended;
                 changed |= did.has_changed;
                 if ended.end != End::Ok {
-                    return came(ended.at(&step.what), index);
+                    let (number, count) = (index + 1, self.all.len());
+                    let step = format!("step {number} of {count} ({})", step.what);
+                    return came(ended.at(&step), index);
                 }
                 let notes = ended.notes.iter().filter(|_| !style::is_quiet());
                 notes.for_each(|note| outlet.tell(note));

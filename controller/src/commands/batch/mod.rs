@@ -20,6 +20,7 @@ use crate::fanout::{Fanout, FanoutOptions, Plan};
 use crate::fleet::{self, Fleet};
 use crate::output;
 use crate::runtime::block_on;
+use crate::shell_word::shell_word;
 use crate::target::{Chosen, Targets, fold};
 
 /// Most characters of a step's description.
@@ -29,9 +30,9 @@ const LONGEST_STEP: usize = 200;
 const LONGEST: u64 = 1024 * 1024;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-A plan is TOML. Each [[step]] has one of push and pull (with dest) or run, and the verb's options by their
-long names; {host} in what a step says is the host's name:
+#[command(after_long_help = "\
+A plan is TOML. Each [[step]] has one of push and pull (with dest) or run, and the verb's options by their long \
+names; {host} in a step is the host's name:
 
   [[step]]
   push = \"app.tar.gz\"
@@ -44,33 +45,41 @@ long names; {host} in what a step says is the host's name:
   run = \"tar -xzf /srv/app.tar.gz -C /srv && systemctl restart app\"
   timeout = \"5m\"
 
-With when = \"changed\" a step is done only where an earlier push or pull of the plan changed something.
+A step with when = \"changed\" runs only where an earlier push or pull of the plan changed something.
 
-A step is for the hosts of its target, among those of TARGET. Each host does its steps in order; one that
-fails a step does no later step. --parallel, --batch and --max-fail go over whole plans.
+A step is for the hosts of its target, among those of TARGET. Each host runs its steps in order; after a failed \
+step it runs no other. --parallel, --batch and --max-fail apply to whole plans.
 
 Examples:
   lariat batch deploy.toml @web --dry-run
   lariat batch deploy.toml @web --batch 25% --max-fail 1
   lariat batch deploy.toml @web --resume")]
 pub(crate) struct Args {
-    /// The plan
+    /// The plan, a TOML file
     #[arg(value_name = "PLAN.toml")]
     plan: PathBuf,
 
     /// Which hosts [default: those named by its steps]
+    ///
+    /// Such as web1, web[01-20], 'web*', @tag or all; lariat hosts --help explains targets.
     #[arg(value_name = "TARGET")]
     target: Option<Targets>,
 
-    /// Check the plan, list which steps apply to which hosts, and ask these whether they permit them
+    /// Check the plan and show who does what
+    ///
+    /// The hosts are asked whether they permit it, and nothing is run.
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// Continue the last plan, which must be this one: each host begins with its first unfinished step
+    /// Continue the last plan, which must be this one
+    ///
+    /// Each host begins with its first unfinished step.
     #[arg(long)]
     resume: bool,
 
-    /// One JSON object per line for each host: host, ok, kind, done, steps, seconds, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, done, steps, seconds, error.
     #[arg(long)]
     json: bool,
 
@@ -138,8 +147,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let fanout = Fanout::new(context, &plan, hosts, args.fanout.limits(), args.json)?;
         let steps = Steps { all, fleet: Arc::clone(&fleet), progress, before, json: args.json };
         let (status, ()) = fanout.run(fleet, Arc::new(steps)).await?;
+        if status != 0 {
+            output::note(&format!("to go on with the hosts that failed: {}", resume(args)));
+        }
         Ok(ExitCode::from(status))
     })
+}
+
+/// The command line that continues the plan.
+fn resume(args: &Args) -> String {
+    let plan = shell_word(&args.plan.display().to_string());
+    let target = args.target.as_ref().map(|target| format!(" {}", target.quoted()));
+    format!("lariat batch {plan}{} --resume", target.unwrap_or_default())
 }
 
 /// Asks the hosts whether they would permit the steps that are for them.

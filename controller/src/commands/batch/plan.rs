@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{ArgAction, Args as _, Command, FromArgMatches};
+use lariat_base::near::nearest;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
@@ -27,9 +28,6 @@ const OWN_KEYS: [&str; 3] = ["dest", "target", "when"];
 
 /// Options whose value may be a number. For all others, a number is probably a mistake.
 const NUMBERS: [&str; 6] = ["chmod", "bwlimit", "timeout", "reconnect", "streams", "max-delete"];
-
-/// The edit distance within which an unknown key is considered a typing error.
-const NEAR: usize = 2;
 
 /// Options of the verbs that a step can't have, and why.
 const NOT_FOR_STEPS: [(&[&str], &str); 4] = [
@@ -358,12 +356,9 @@ fn is_key(verb: &'static str, name: &str) -> bool {
 
 /// The known key that is closest to a misspelled one.
 fn near(name: &str, keys: impl IntoIterator<Item = String>) -> String {
-    let distance = |key: &str| strsim::damerau_levenshtein(name, key);
-    let nearest = keys.into_iter().map(|key| (distance(&key), key)).min();
-    nearest
-        .filter(|(distance, _)| *distance <= NEAR && *distance < name.len())
-        .map(|(_, key)| format!(" (did you mean {key}?)"))
-        .unwrap_or_default()
+    let keys: Vec<String> = keys.into_iter().collect();
+    let nearest = nearest(name, keys.iter().map(String::as_str));
+    nearest.map(|key| format!(" (did you mean {key}?)")).unwrap_or_default()
 }
 
 /// A value as an argument of a command line.
@@ -469,7 +464,7 @@ mod tests {
         insta::assert_snapshot!(step("run = \"b\"\ngather = true\n"), @r#"p.toml:4: gather: what a plan's steps write comes line by line, or with out = "DIR" into files"#);
         insta::assert_snapshot!(step("run = \"b\"\ni = true\n"), @"p.toml:4: i: a plan has no stdin");
         insta::assert_snapshot!(step("run = \"b\"\ntarget = \"a[1\"\n"), @r#"p.toml:4: target: "a[1", position 2: its ']' is missing"#);
-        insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30"#);
+        insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds"#);
         insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text in quotes, and not true or false");
         insta::assert_snapshot!(step("rnu = \"x\"\n"), @"p.toml:3: rnu: a step has no such key (did you mean run?)");
         insta::assert_snapshot!(step("run = 3\n"), @"p.toml:3: run: it is a text in quotes, and not a number");
@@ -483,7 +478,9 @@ mod tests {
         insta::assert_snapshot!(step("push = \"a\"\ndest = \"/x/{hsot}\"\n"), @"p.toml:4: dest: /x/{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
         insta::assert_snapshot!(step("push = \"a-{hsot}\"\ndest = \"/x\"\n"), @"p.toml:3: push: a-{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}");
         insta::assert_snapshot!(step("target = \"web1\"\n"), @"p.toml:2: a step has one of the keys push, pull and run");
-        assert!(error("steps = 1\n").starts_with("p.toml:1: unknown field `steps`"));
+        assert!(
+            error("steps = 1\n").starts_with("p.toml:1: unknown key steps (did you mean step?)")
+        );
         insta::assert_snapshot!(error(""), @"p.toml: a plan has at least one [[step]]");
     }
 }

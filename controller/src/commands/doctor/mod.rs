@@ -25,28 +25,32 @@ use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Ve
 use crate::fleet;
 use crate::output::json;
 use crate::status::SOME_FAILED;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-One line a finding: ok, warn or bad, on which machine, what it is, and what to do. Without a target,
-this machine alone. The key needs the verb status on a host. The exit status is 0, or 1 if something
-is bad.
+#[command(after_long_help = "\
+Each finding is one line: ok, warn or bad, the machine, what was found, and what to do. Without a target, only \
+this machine is examined. On a host, the key needs the verb status. The exit status is 1 if something is bad.
 
 Examples:
   lariat doctor
   lariat doctor all | grep -v ^ok
   lariat doctor web1 --json | jq 'select(.grade == \"bad\")'")]
 pub(crate) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Option<Targets>,
 
-    /// One JSON object per line: host (null for this machine), grade, text, todo
+    /// Print one JSON object per finding
+    ///
+    /// Its fields: host (null for this machine), grade, text, todo.
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit, default_value = "30s")]
     timeout: Duration,
 

@@ -25,10 +25,13 @@ use crate::known_keys::KnownKeys;
 use crate::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-With --ssh the agent is installed over your own ssh, as root or with sudo -n: lariatd is copied to /usr/local/bin, the
-host makes its private key, and the agent is started by systemd. Run it again whenever it was cut, or to mend a host.
-Without, a bundle is made, with the host's private key in it. Take it to the host safely, and remove it here.
+#[command(after_long_help = "\
+With --ssh the agent is installed over your own ssh, as root or with sudo -n: lariatd is copied to \
+/usr/local/bin, the host creates its private key, and systemd starts the agent. Run it again after an \
+interruption, or to repair a host.
+
+Without --ssh a bundle is written, with the host's private key in it. Copy it to the host safely, and delete it \
+here.
 
 Examples:
   lariat enroll web1 --ssh root@10.0.0.1 --tag web
@@ -42,24 +45,27 @@ pub(crate) struct Args {
     #[arg(value_name = "HOST", required_unless_present = "from")]
     host: Option<HostName>,
 
-    /// Where its agent will listen: an IP address or DNS name, the default port is 7433; can be
-    /// omitted for a host that is in the inventory already, such as an imported one, and with --ssh
+    /// Address of its agent [default port: 7433]
+    ///
+    /// An IP address or a DNS name. It can be omitted with --ssh, and for a host that is in the inventory already.
     #[arg(long, value_name = "ADDR[:PORT]")]
     address: Option<Address>,
 
-    /// A tag, for targets such as @web; may be given several times
+    /// Tag, for targets such as @web; repeatable
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
 
-    /// The bundle's directory [default: ./HOST.lariat]
+    /// Bundle's directory [default: ./HOST.lariat]
     #[arg(long, value_name = "DIR", conflicts_with = "remote")]
     out: Option<PathBuf>,
 
-    /// Install the agent there, over ssh; the port is ssh's
+    /// Install the agent over ssh; PORT is ssh's
     #[arg(long, value_name = "[USER@]ADDR[:PORT]", group = "remote")]
     ssh: Option<Place>,
 
-    /// Install the agents of the hosts in a file, 16 at a time; - is stdin
+    /// Install on the hosts in FILE (- is stdin)
+    ///
+    /// A line is HOST [USER@]ADDR[:PORT] [TAG...]. 16 hosts are installed at a time.
     #[arg(long, value_name = "FILE", group = "remote", conflicts_with_all = ["host", "address"])]
     from: Option<PathBuf>,
 
@@ -104,9 +110,10 @@ fn enroll(
     let known = if inventory.contains(name) { Some(inventory.host(name)?) } else { None };
     if let Some(Host { address, enrolled: Some(_), .. }) = known {
         let message = format!("it is enrolled already, at {address}; nothing was changed");
-        return Err(
-            CliError::new(message).hint(format!("lariat forget {name} first, to enroll it anew"))
-        );
+        return Err(CliError::new(message).next(format!(
+            "lariat renew {name} gives it a new certificate, lariat enroll {name} --ssh ADDR repairs it, and lariat \
+             forget {name} removes it from the fleet"
+        )));
     }
     let key = ControllerKey::load(&home, context.key.as_ref())?;
     let leaf = home.ca()?.issue(name)?;

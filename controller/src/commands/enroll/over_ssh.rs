@@ -35,19 +35,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Options {
-    /// The ssh to use, with options
+    /// The ssh command, with options
     #[arg(long, value_name = "CMD", default_value = "ssh", requires = "remote")]
     ssh_command: String,
 
-    /// The agent's program for the hosts [default: beside lariat]
+    /// lariatd to install [default: beside lariat]
     #[arg(long, value_name = "FILE", requires = "remote")]
     lariatd: Option<PathBuf>,
 
-    /// Look at the hosts, say what would be done, and change nothing
+    /// Show what would be done; change nothing
     #[arg(long, requires = "remote")]
     dry_run: bool,
 
-    /// One JSON object for each host: host, ok, kind, error, address, changed, steps, seconds
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, error, address, changed, steps, seconds.
     #[arg(long, requires = "remote")]
     json: bool,
 }

@@ -19,7 +19,7 @@ use crate::revocations::Revocations;
 use crate::seen::CertificateEnds;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat fleet export fleet.toml
 

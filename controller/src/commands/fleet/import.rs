@@ -22,9 +22,10 @@ use crate::seen::CertificateEnds;
 use crate::target::fold;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Whoever could exchange the file would have you speak to hosts of another fleet, so compare the fingerprint with
-what the other operator reads out. Into a home of the same fleet the hosts are merged; another fleet is refused.
+#[command(after_long_help = "\
+Somebody who exchanges the file on the way could make you connect to hosts of another fleet: compare the \
+fingerprint with what the other operator reads out. Hosts are merged into a home of the same fleet; a home of \
+another fleet is refused.
 
 Examples:
   lariat fleet import fleet.toml
@@ -34,15 +35,19 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The CA's fingerprint, as the other operator has read it out; asked for at a terminal
+    /// The CA's fingerprint, as it was read out
+    ///
+    /// Without it, it is asked for at a terminal.
     #[arg(long, value_name = "FINGERPRINT")]
     ca: Option<Fingerprint>,
 
-    /// The name of the key that is made here [default: USER@HOSTNAME]
+    /// Label of your new key [default: USER@HOSTNAME]
     #[arg(long, value_name = "LABEL")]
     label: Option<KeyLabel>,
 
-    /// Take what differs of hosts that are here already, and revocations that are pending, without a question
+    /// Accept changes and revocations without asking
+    ///
+    /// These are changes of hosts that are here already, and pending revocations.
     #[arg(long)]
     yes: bool,
 }

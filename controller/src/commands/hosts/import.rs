@@ -17,9 +17,9 @@ use crate::output;
 use crate::target::fold;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Each name after Host becomes a host with HostName as its address and lariat's own port; patterns are left
-out, and so is what is in the inventory already. Then enroll each of them: lariat enroll NAME.
+#[command(after_long_help = "\
+Each name after Host becomes a host with HostName as its address and lariat's own port. Patterns are skipped, \
+and hosts that the inventory has already. Then enroll each of them: lariat enroll NAME.
 
 Examples:
   lariat hosts import ~/.ssh/config
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// A tag for each of them; may be given several times
+    /// Tag for each of them; repeatable
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
 }

@@ -23,9 +23,9 @@ const DAY: i64 = 24 * 3600;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-#[command(after_help = "\
-A target is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all; ',' unites them, '&'
-cuts down, and '!' takes away: 'all,!web[02-40]', '@web&@berlin'.
+#[command(after_long_help = "\
+A target is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all. ',' unites, '&' intersects and \
+binds tighter, '!' excludes: 'all,!web[02-40]', '@web&@berlin'. Quote what the shell would replace.
 
 Examples:
   lariat hosts
@@ -39,19 +39,22 @@ pub(crate) struct Args {
     more: Option<More>,
 
     /// Which hosts [default: all of them]
+    ///
+    /// Such as web1, web[01-20], 'web*', @tag or all; lariat hosts --help explains targets.
     #[arg(value_name = "TARGET")]
     targets: Option<Targets>,
 
-    /// One JSON object per line: host, address, tags, enrolled, expires (the end of its certificate as last
-    /// seen, in seconds since 1970)
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, address, tags, enrolled, expires (the end of its certificate as last seen).
     #[arg(long)]
     json: bool,
 
-    /// Only the names, as one short target
+    /// Print the names as one short target
     #[arg(long, conflicts_with = "json")]
     fold: bool,
 
-    /// Only the names, one per line
+    /// Print the names, one per line
     #[arg(long, conflicts_with_all = ["json", "fold"])]
     expand: bool,
 }
@@ -59,7 +62,7 @@ pub(crate) struct Args {
 // Verbs below `hosts`.
 #[derive(clap::Subcommand)]
 enum More {
-    /// Add the hosts of an ssh client configuration to the inventory, to be enrolled later
+    /// Add the hosts of an ssh configuration, to be enrolled later
     Import(import::Args),
 }
 

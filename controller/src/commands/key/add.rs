@@ -24,18 +24,17 @@ use crate::known_keys::KnownKeys;
 use crate::output;
 use crate::revocations::{PendingHost, Revocations};
 use crate::rules::{RuleOptions, as_options, describe};
-use crate::target::{Targets, fold};
+use crate::target::{self, Targets, fold};
 
 /// Largest request, in bytes: enough for thousands of hosts.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-What is added is what the request says, so make sure whose it is: its owner reads out the id, which
-`lariat key list` shows there. A key or label that a host has already is refused, never replaced. Each host gets
-only its own verifier.
+#[command(after_long_help = "\
+Make sure whose key the request holds: its owner reads out the id, which lariat key list shows there. A key or \
+label that a host has already is refused, never replaced. Each host gets only its own verifier.
 
-Without rules the key may do everything but change keys: it is root on these hosts. Give every key an end.
+Without rules the key may do everything but change keys, so it is root on these hosts. Give every key an end.
 
 Examples:
   lariat key add bob.req all --expires 365d
@@ -46,11 +45,13 @@ pub(super) struct Args {
     #[arg(value_name = "REQ", index = 1)]
     request: PathBuf,
 
-    /// Which hosts
-    #[arg(value_name = "TARGET", index = 2)]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", index = 2, long_help = target::HELP)]
     target: Targets,
 
-    /// The key's id, as its owner has read it out; asked for at a terminal
+    /// The key's id, as its owner read it out
+    ///
+    /// Without it, it is asked for at a terminal.
     #[arg(long, value_name = "ID")]
     id: Option<KeyId>,
 
@@ -58,7 +59,7 @@ pub(super) struct Args {
     #[arg(long)]
     again: bool,
 
-    /// Only ask the hosts whether they would take it
+    /// Ask whether hosts would take it; change nothing
     #[arg(long)]
     dry_run: bool,
 

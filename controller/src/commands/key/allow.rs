@@ -12,11 +12,11 @@ use crate::fanout::{Failed, HostContext};
 use crate::host_keys;
 use crate::output;
 use crate::rules::{RuleOptions, as_options, describe};
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-The new rules count at once: what runs and is no longer permitted ends within a second.
+#[command(after_long_help = "\
+The new rules apply at once: what runs and is no longer permitted is ended within a second.
 
 Examples:
   lariat key allow bob@laptop all --verbs run,jobs --expires 30d
@@ -26,11 +26,11 @@ pub(super) struct Args {
     #[arg(value_name = "LABEL", index = 1)]
     name: KeyLabel,
 
-    /// Which hosts
-    #[arg(value_name = "TARGET", index = 2)]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", index = 2, long_help = target::HELP)]
     target: Targets,
 
-    /// Only ask the hosts whether they would take them
+    /// Ask whether hosts would take it; change nothing
     #[arg(long)]
     dry_run: bool,
 

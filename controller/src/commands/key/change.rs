@@ -23,11 +23,16 @@ use crate::target::Targets;
 // The options of a verb that changes keys on hosts. Flattened last, because later options would be under its heading.
 #[derive(clap::Args)]
 pub(super) struct HostOptions {
-    /// One JSON object a line: host, ok, kind, label, id, changed, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, label, id, changed, error.
     #[arg(long)]
     pub(super) json: bool,
 
-    /// How long it may take for a host, connecting included
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(super) timeout: Option<Duration>,
 

@@ -29,13 +29,15 @@ use crate::rules::{as_options, describe, shown};
 use crate::target::{Targets, fold, natural};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat key list                              the keys here, with their ids to read out
   lariat key list web1
   lariat key list all --json | jq -r 'select(.expires == null) | \"\\(.host) \\(.label)\"'")]
 pub(super) struct Args {
     /// Which hosts [default: the keys here]
+    ///
+    /// Such as web1, web[01-20], 'web*', @tag or all; lariat hosts --help explains targets.
     #[arg(value_name = "TARGET", index = 1)]
     target: Option<Targets>,
 

@@ -15,14 +15,15 @@ use crate::context::Context;
 use crate::error::CliError;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 A second operator, Bob, with a machine of his own:
-  alice$ lariat fleet export fleet.toml        what he needs of the fleet; nothing in it is secret
-  bob$   lariat fleet import fleet.toml        makes his key; asks for the CA's fingerprint
-  bob$   lariat key request > bob.req          as secret as a key: send it so that nobody else reads it
-  bob$   lariat key list                       he reads out his key's id, on the phone for example
+
+  alice$ lariat fleet export fleet.toml        the fleet's hosts and CA; nothing in it is secret
+  bob$   lariat fleet import fleet.toml        creates his key; asks for the CA's fingerprint
+  bob$   lariat key request > bob.req          as secret as a key: send it over a safe channel
+  bob$   lariat key list                       he reads out his key's id, for example by phone
   alice$ lariat key add bob.req all --expires 365d
-  bob$   lariat key rotate all                 what went over the wire is worth nothing then")]
+  bob$   lariat key rotate all                 replaces the key that was sent")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: KeyVerb,
@@ -35,7 +36,7 @@ enum KeyVerb {
     New(new::Args),
     /// Show the keys here, or those of hosts
     List(list::Args),
-    /// Write a request to be added to hosts, for somebody whose key may do that
+    /// Write a request, for an operator who adds your key to hosts
     Request(request::Args),
     /// Add the key of a request to hosts
     Add(add::Args),

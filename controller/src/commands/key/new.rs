@@ -11,7 +11,7 @@ use crate::key::{self, ControllerKey};
 use crate::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   lariat key new ci@build
   lariat --key ci@build key request @web > ci.req")]

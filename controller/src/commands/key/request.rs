@@ -16,15 +16,17 @@ use crate::rotation::KeyChain;
 use crate::target::Targets;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-The request goes to stdout; a file becomes private. Whoever has it could pose as these hosts to you, so send
-it so that nobody else reads it, and rotate your key once it was added. Read out the id by another way.
+#[command(after_long_help = "\
+The request goes to stdout; a file is made private. Whoever has it can pose as these hosts to you: send it over \
+a safe channel, read the id out over another one, and rotate your key once it is added.
 
 Examples:
   lariat key request > bob.req
   lariat --key ci@build key request @web > ci.req")]
 pub(super) struct Args {
     /// Which hosts [default: all that are enrolled]
+    ///
+    /// Such as web1, web[01-20], 'web*', @tag or all; lariat hosts --help explains targets.
     #[arg(value_name = "TARGET")]
     target: Option<Targets>,
 }

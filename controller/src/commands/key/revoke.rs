@@ -22,32 +22,32 @@ use crate::host_keys;
 use crate::inventory::Inventory;
 use crate::output;
 use crate::revocations::{IdText, PendingHost, Revocation, Revocations};
-use crate::target::{Targets, fold};
+use crate::target::{self, Targets, fold};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-A host that does not answer keeps the key; it is written down here, and done at the next contact, whatever
-the verb. lariat fleet export takes it along for others.
+#[command(after_long_help = "\
+A host that can't be reached keeps the key. The revocation is recorded here, and done at the next contact, \
+whatever the verb; lariat fleet export passes it on to others.
 
-No host is left without a key that may change keys, has no end, and has logged in there.
+Every host keeps at least one key that may change keys, does not expire, and has logged in there.
 
 Examples:
   lariat key revoke bob@laptop all
   lariat key revoke 0f3c9a... all --keep-jobs")]
 pub(super) struct Args {
-    /// The key's label, or its present or a former id
+    /// The key's label, or its current or a former id
     #[arg(value_name = "LABEL|ID", index = 1)]
     name: KeyLabel,
 
-    /// Which hosts
-    #[arg(value_name = "TARGET", index = 2)]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", index = 2, long_help = target::HELP)]
     target: Targets,
 
-    /// Let its jobs go on
+    /// Keep its jobs running
     #[arg(long)]
     keep_jobs: bool,
 
-    /// Revoke it although it is the key that this is done with
+    /// Revoke it although it is the key in use
     #[arg(long)]
     force: bool,
 

@@ -20,18 +20,18 @@ use crate::inventory::Inventory;
 use crate::key::ControllerKey;
 use crate::output;
 use crate::rotation::{Enrolments, Rotation};
-use crate::target::{Targets, fold};
+use crate::target::{self, Targets, fold};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Label, rules and jobs stay. While it is under way both keys are tried; hosts that are not done yet keep the old one.
+#[command(after_long_help = "\
+Label, rules and jobs stay. Meanwhile both keys are tried; hosts that are not done yet keep the old one.
 
 Examples:
   lariat key rotate all
   lariat --key ci@build key rotate @web")]
 pub(super) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET", index = 1)]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", index = 1, long_help = target::HELP)]
     target: Targets,
 
     #[command(flatten)]

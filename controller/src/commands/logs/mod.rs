@@ -17,15 +17,17 @@ use crate::runtime::block_on;
 // Options of logs and attach.
 #[derive(clap::Args)]
 pub(super) struct Common {
-    /// Which job: its id or the beginning of it [default: the newest detached one]
+    /// Job id, or its beginning [default: the last one]
     #[arg(value_name = "JOB", index = 2)]
     job: Option<Prefix>,
 
-    /// One JSON object per line, at the end: the job as `lariat jobs` shows it, with stdout and stderr
+    /// Print one JSON object per job, at its end
+    ///
+    /// It is the job as lariat jobs shows it, with stdout and stderr.
     #[arg(long)]
     json: bool,
 
-    /// Begin this many lines before the end, instead of at the beginning
+    /// Start N lines before the end
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
 
@@ -34,11 +36,10 @@ pub(super) struct Common {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-A detached job's stdout and stderr are kept apart, and so they come: each to its own stream here.
-The newest 64 MiB of each are kept (agent.toml: jobs.output), for days after the job's end
-(jobs.keep). Of several hosts, those without such a job are passed over, and lines have their host
-before them.
+#[command(after_long_help = "\
+Each of the job's streams goes to the same stream here. The last 64 MiB of each are kept (agent.toml: \
+jobs.output), for days after the job's end (jobs.keep). Of several hosts, those without such a job are skipped, \
+and each line begins with its host.
 
 Examples:
   lariat logs web1
@@ -48,7 +49,7 @@ Examples:
   lariat logs @web -f
   lariat logs @web --json | jq -r .stdout")]
 pub(crate) struct Args {
-    /// Continue until the job has ended
+    /// Follow until the job has ended
     #[arg(short, long)]
     follow: bool,
 

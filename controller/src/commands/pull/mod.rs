@@ -17,42 +17,52 @@ use crate::fanout::{FanoutOptions, Recorded, Verb};
 use crate::fleet;
 use crate::target::RemotePath;
 use crate::template::Template;
-use crate::transfer::{TransferOptions, TransferWork, check_sources, last_word, shown};
+use crate::transfer::{
+    TransferOptions, TransferWork, check_sources, last_word, no_remote_path, shown,
+};
 
 /// The usage line.
 const USAGE: &str = "lariat pull [OPTIONS] <TARGET:SOURCE>... <DEST>";
 
 #[derive(clap::Args)]
-#[command(override_usage = USAGE, after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
-for a file so does a directory that is there already. {host} in DEST is the host's name; from several
-hosts, files go into DEST/HOST/ without it. A connection that breaks is made again and the pull goes
-on; one that was given up is run again, and only what is missing is sent. Of a file that is there
-already only what differs is.
+#[command(override_usage = USAGE, after_long_help = "\
+A directory goes into DEST under its own name, as with rsync; with a trailing slash its contents do. A file goes \
+into DEST if that ends in / or is an existing directory; otherwise DEST is its new name. From several hosts, \
+files go into DEST/HOST/, unless {host}, the host's name, is in DEST.
+
+If the connection drops, lariat reconnects and resumes at the same byte. Run again after a failure, it fetches \
+only what is missing. Of an existing file only the differences are fetched.
 
 Examples:
   lariat pull web1:/var/log/syslog .
   lariat pull web1:/etc/hosts web1-hosts
+  lariat pull web1:/etc/nginx/ nginx --delete
   lariat pull web1:/backup/app.sql - --compress | less
   lariat pull web1:/var/log/syslog web2:/var/log/syslog logs
-  lariat pull @web:/etc/hostname names          makes names/web1/hostname and so on
-  lariat pull @web:/etc/hostname 'names/{host}'
-  lariat pull web1:/etc/nginx nginx --delete")]
+  lariat pull @web:/etc/hostname names         makes names/web1/hostname and so on
+  lariat pull @web:/etc/hostname 'names/{host}'")]
 pub(crate) struct Args {
-    /// Files and directories to fetch (relative paths begin at the user's home), followed by the local
-    /// destination DEST; - is stdout
+    /// What to fetch, then DEST (- is stdout)
+    ///
+    /// TARGET is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all, with USER@ before it to act as
+    /// that user. Relative paths begin at the user's home.
     #[arg(value_name = "TARGET:SOURCE", required = true)]
     words: Vec<OsString>,
 
-    /// One JSON object for each host: host, ok, kind, files, bytes, sent, reused, changed, unchanged,
-    /// deleted, streams, seconds, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, files, bytes, sent, reused, changed, unchanged, deleted, streams, seconds, error,
+    /// and b3sum of a single file with --verify.
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
     options: TransferOptions,
 
-    /// Time limit for each host, with exit status 124 if it is the only one
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. A single host that exceeds it is exit status 124. DUR is a number with a
+    /// unit, ms, s, m, h or d; without a unit it is seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -64,9 +74,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let words = args.words.clone();
     let dest = args.dest()?;
-    let sources: Vec<RemotePath> =
-        args.words.iter().map(|source| RemotePath::parse(source)).collect::<Result<_, _>>()?;
+    let sources = args.words.iter().map(|source| RemotePath::parse(source));
+    let sources: Vec<RemotePath> = sources
+        .collect::<Result<_, _>>()
+        .map_err(|error| no_remote_path(error, ("pull", "push"), &dest, &words))?;
     if let Some(place) = sources.iter().position(|source| source.path.is_empty()) {
         let word = shown(&args.words[place]);
         let error = CliError::new(format!("{word} names no file or directory"));
@@ -78,7 +91,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
         return Err(CliError::new("only one file can go to stdout, and nothing else with it"));
     }
     if stdout && args.options.dry_run {
-        return Err(CliError::new("--dry-run has nothing to tell of what goes to stdout"));
+        return Err(CliError::new("--dry-run lists nothing for stdout"));
     }
     let Args { words, json, options, timeout, connect, fanout } = args;
     let what: Vec<String> = words.iter().map(|source| shown(source).to_string()).collect();

@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::fanout::HostContext;
 use crate::template::Template;
 use crate::tilde;
-use crate::transfer::{Files, Listing, TransferJob, TransferOptions, shown};
+use crate::transfer::{Files, HERE, Listing, TransferJob, TransferOptions, shown};
 
 /// Most bytes of listed paths in one request.
 const MOST_LISTED: usize = 512 * 1024;
@@ -45,7 +45,8 @@ impl PullJob {
         many: bool,
         by_host: Vec<Vec<usize>>,
     ) -> Result<Self, CliError> {
-        let finish = account::resolve(&options.overrides())?;
+        let finish = account::resolve(&options.overrides());
+        let finish = finish.map_err(|error| CliError::from(error).during(HERE))?;
         let only = options.only()?;
         if only.iter().map(Vec::len).sum::<usize>() > MOST_LISTED {
             return Err(CliError::new("--files-from lists more than a pull can ask for, 512 KiB"));

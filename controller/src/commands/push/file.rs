@@ -95,7 +95,7 @@ impl Item for Pushed {
 }
 
 /// The hint if stdin has no file name at its destination.
-const NAME_IT: &str = "lariat push - HOST:/FOLDER/NAME";
+const NAME_IT: &str = "lariat push - HOST:/DIR/NAME";
 
 /// The destination of a file. Stdin has no name of its own, so the destination must contain one.
 pub(super) fn destination(source: &OsStr, dest: &[u8]) -> Result<Destination, CliError> {

@@ -20,44 +20,52 @@ use crate::fleet;
 use crate::output;
 use crate::target::{Chosen, RemotePath};
 use crate::tilde;
-use crate::transfer::{Tally, TransferOptions, TransferWork, last_word, shown};
+use crate::transfer::{Tally, TransferOptions, TransferWork, last_word, no_remote_path, shown};
 
 /// The usage line.
 const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
 
 #[derive(clap::Args)]
-#[command(override_usage = USAGE, after_help = "\
-DEST is the name that the source gets; DEST/ means inside it, under the source's own name, and
-for a file so does a directory that is there already. Missing parents are made. A relative or empty
-DEST begins at the user's home; {host} in DEST is the host's name. A connection that breaks is made
-again and the push goes on; one that was given up is run again, and only what is missing is sent.
-Of a file that is there already only what differs is. For several hosts a file is read once.
+#[command(override_usage = USAGE, after_long_help = "\
+A directory goes into DEST under its own name, as with rsync; with a trailing slash (site/) its contents do. A \
+file goes into DEST if that ends in / or is an existing directory; otherwise DEST is its new name. Missing \
+parents are created. A relative or empty DEST begins at the user's home, and {host} in DEST is the host's name.
+
+If the connection drops, lariat reconnects and resumes at the same byte. Run again after a failure, it sends \
+only what is missing. Of an existing file only the differences are sent.
 
 Examples:
   lariat push app.tar.gz web1:/srv/            makes /srv/app.tar.gz
+  lariat push site/ web1:/srv/www --delete     makes /srv/www the copy of site
+  lariat push site web1:/srv/www               makes /srv/www/site
   lariat push nginx.conf web1:/etc/nginx/nginx.conf --backup
   lariat push *.conf web1:/etc/app/ --dry-run --checksum
   lariat push tool web1:/usr/local/bin/ --owner --special -X
-  lariat push a.deb b.deb web1:/tmp/
   lariat push app.tar.gz 'web[01-20],@db:/srv/' --batch 25% --max-fail 2
-  lariat push site web1:/srv/www --delete       makes /srv/www the copy of site
-  lariat push site web1:/srv/www --delete --exclude '*.tmp' --dry-run
   pg_dump app | lariat push - web1:/backup/app.sql --compress
   lariat push --json app.tar.gz web1: | jq .reused")]
 pub(crate) struct Args {
-    /// Files and directories to send (- is stdin), followed by the destination TARGET:DEST
+    /// What to send (- is stdin), then TARGET:DEST
+    ///
+    /// TARGET is a host (web1), a range (web[01-20]), a pattern ('web*'), @TAG or all, with USER@ before it to act as
+    /// that user.
     #[arg(value_name = "SOURCE", required = true)]
     words: Vec<OsString>,
 
-    /// One JSON object for each host: host, ok, kind, files, bytes, sent, reused, changed, unchanged,
-    /// deleted, streams, seconds, error
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, files, bytes, sent, reused, changed, unchanged, deleted, streams, seconds, error,
+    /// and b3sum of a single file with --verify.
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
     pub(super) options: TransferOptions,
 
-    /// Time limit for each host, with exit status 124 if it is the only one
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. A single host that exceeds it is exit status 124. DUR is a number with a
+    /// unit, ms, s, m, h or d; without a unit it is seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 
@@ -69,8 +77,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let words = args.words.clone();
     let dest = args.dest()?;
-    let RemotePath { target, path } = RemotePath::parse(&dest)?;
+    let remote = RemotePath::parse(&dest);
+    let RemotePath { target, path } =
+        remote.map_err(|error| no_remote_path(error, ("push", "pull"), &args.words[0], &words))?;
     let Args { words: sources, json, options, timeout, connect, fanout } = args;
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&dest));

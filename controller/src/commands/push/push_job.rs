@@ -22,7 +22,7 @@ use crate::error::CliError;
 use crate::fanout::HostContext;
 use crate::template::Template;
 use crate::transfer::{
-    Files, Listing, TransferJob, TransferOptions, check_sources, glob_hint, shown,
+    Files, HERE, Listing, TransferJob, TransferOptions, check_sources, glob_hint, shown,
 };
 
 /// The sources and the destination.
@@ -119,7 +119,8 @@ impl PushJob {
             for host in hosts {
                 let own = OsString::from_vec(path.for_host(host));
                 std::fs::metadata(&own).map_err(|error| {
-                    CliError::from(error).during(format!("push {} to {host}", shown(&own)))
+                    let what = format!("push {} to {host}", shown(&own));
+                    CliError::from(error).during(HERE).during(what)
                 })?;
             }
             source.kind = Kind::PerHost(path);
@@ -211,7 +212,8 @@ impl SourceSpec {
             return Ok(Kind::File);
         }
         let source = open_to_keep(&self.path, options.preserve());
-        let source = source.map_err(|error| glob_hint(self.path.as_bytes(), error, false))?;
+        let source =
+            source.map_err(|error| glob_hint(self.path.as_bytes(), error, false).during(HERE))?;
         Ok(Kind::Shared(Box::new(CachedSource::new(source, chunks))))
     }
 
@@ -226,7 +228,8 @@ impl SourceSpec {
             return open_stdin(options.dry_run);
         }
         let source = Source::open(Path::new(&self.path), options.preserve());
-        source.map_err(|failure| glob_hint(self.path.as_bytes(), failure.into(), false))
+        source
+            .map_err(|failure| glob_hint(self.path.as_bytes(), failure.into(), false).during(HERE))
     }
 }
 

@@ -10,7 +10,7 @@ use lariat_wire::protocol::tree::PushTree;
 
 use crate::error::CliError;
 use crate::progress::ItemProgress;
-use crate::transfer::{Item, Listing, Remarks, TransferOptions, TreeWatch};
+use crate::transfer::{HERE, Item, Listing, Remarks, TransferOptions, TreeWatch};
 
 /// A directory that is sent.
 pub(super) struct PushedTree {
@@ -35,7 +35,8 @@ impl PushedTree {
         let filter = Filter::new(&tree.rules, only)?;
         let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
-        let push = TreePush::open(source, dest, tree, filter, overrides, user, options.sending())?;
+        let push = TreePush::open(source, dest, tree, filter, overrides, user, options.sending());
+        let push = push.map_err(|error| CliError::from(error).during(HERE))?;
         Ok(Self { push, what: what.to_owned(), listing, remarks: Remarks::default() })
     }
 

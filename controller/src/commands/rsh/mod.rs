@@ -33,11 +33,11 @@ echo 'sftp-server is not installed on this host' >&2; exit 127";
 #[derive(clap::Args)]
 #[command(
     override_usage = "lariat rsh [-l USER] [-n] [-o OPTION]... [USER@]HOST COMMAND...",
-    after_help = "\
-Takes ssh's command line: the words of COMMAND are joined by spaces into one line for the host's
-/bin/sh, and stdin, stdout, stderr and the exit status are the command's own. Options of ssh that
-change nothing here (-T, -x, -q, -a, -4, -6, -C, most of -o) are taken, all others refused. -s sftp
-serves sftp, scp and sshfs. A cut of the connection is only a pause, as in run.
+    after_long_help = "\
+Takes ssh's command line: the words of COMMAND are joined by spaces into one line for the host's /bin/sh, and \
+stdin, stdout, stderr and the exit status are the command's own. Options of ssh without a meaning here (-T, -x, \
+-q, -a, -4, -6, -C, most of -o) are ignored, all others refused. -s sftp serves sftp, scp and sshfs. If the \
+connection drops, lariat reconnects, as in run.
 
 Examples:
   rsync -a -e 'lariat rsh' site/ web1:/srv/www/

@@ -7,14 +7,15 @@ use std::time::Duration;
 use super::output::OutputOptions;
 use crate::fanout::FanoutOptions;
 use crate::fleet;
-use crate::target::Targets;
+use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-One word after -- is a line for /bin/sh; several are a program and its arguments, with no shell.
-The exit status is the command's own; 128+N if signal N ended it, 124 if --timeout did, 126 or 127
-if it could not be run, and 255 if lariat itself failed. With --from it is that of the first command
-that did not succeed; the others run all the same.
+#[command(after_long_help = "\
+A single argument after -- is passed to /bin/sh -c. Two or more are executed directly, without a shell.
+
+The exit status is the command's own; 128+N if signal N ended it, 124 if --timeout did, 126 or 127 if it could \
+not be run, and 255 if lariat itself failed. On several hosts it is 1 if a command failed, and 255 if a host \
+could not be reached. With --from it is that of the first command that failed; the later ones run nevertheless.
 
 Examples:
   lariat run web1 -- uptime
@@ -24,66 +25,83 @@ Examples:
   lariat run deploy@web1 --cwd /srv/app -- git pull
   lariat run web1 --script ./deploy.sh -- v1.2 --quick
   lariat run web1 --from commands.txt
-  lariat run web1 --detach -- make world        (then: lariat jobs, logs, attach, kill)")]
+  lariat run all --gather -- uname -r
+  lariat run web1 --detach -- make world")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     pub(super) target: Targets,
 
-    /// Send stdin to the command, which otherwise reads /dev/null
+    /// Send stdin to the command
     #[arg(short, long, overrides_with = "no_stdin")]
     pub(super) interactive: bool,
 
-    /// Connect the command's stdin to /dev/null, which is the default, as with ssh -n
+    /// Stdin from /dev/null (the default), as with ssh -n
     #[arg(short = 'n', overrides_with = "interactive")]
     pub(super) no_stdin: bool,
 
-    /// Run it as this user of the host, instead of as the agent's own; the same as NAME@HOST
+    /// Run as this user of the host
+    ///
+    /// The default is the agent's own user. The same as NAME@HOST in TARGET.
     #[arg(short, long, value_name = "NAME")]
     pub(super) user: Option<String>,
 
-    /// Run it in this directory; relative to the user's home, which is the default
+    /// Working directory [default: the user's home]
+    ///
+    /// A relative path begins at the user's home.
     #[arg(long, value_name = "DIR")]
     pub(super) cwd: Option<OsString>,
 
-    /// Add a variable to its environment; can be repeated
+    /// Set an environment variable; repeatable
     #[arg(long, value_name = "K=V")]
     pub(super) env: Vec<OsString>,
 
-    /// End it after this time, with exit status 124. Connecting may take as long before that, at least one
-    /// second
+    /// Time limit, such as 30s, 5m or 2h
+    ///
+    /// The command is ended after it, with exit status 124. Connecting may take as long before that, at least one
+    /// second. DUR is a number with a unit, ms, s, m, h or d; without a unit it is seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     pub(super) timeout: Option<Duration>,
 
     #[command(flatten)]
     pub(in crate::commands) connect: fleet::ReachOptions,
 
-    /// One JSON object with its output instead of the output itself
+    /// Print one JSON object per host, with the output
+    ///
+    /// Its fields: host, ok, kind, exit, signal, stdout, stderr, seconds, error, and job of a detached command.
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Send this local script and run it; the words after -- are its arguments
+    /// Run a local script; arguments follow --
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub(super) script: Option<PathBuf>,
 
-    /// Run each line of this file (- is stdin) as a command, in order, over one session
+    /// Run each line of a file (- is stdin)
+    ///
+    /// The lines are run in order, over one session.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
     pub(super) from: Option<PathBuf>,
 
-    /// Start it and return: print the job's id, as the last word of one line
+    /// Start the command and print its job id
+    ///
+    /// The id is the last word of one line. See lariat jobs, logs, attach and kill.
     #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty"])]
     pub(super) detach: bool,
 
-    /// Run nothing: ask the hosts whether this key may run it there
+    /// Ask whether it is permitted; run nothing
     #[arg(long)]
     pub(super) dry_run: bool,
 
-    /// Run it in a terminal like the local one; with stdin, if that is a terminal or with -i
+    /// Run in a terminal
+    ///
+    /// It has the size of the local one. Stdin is sent if it is a terminal, or with -i.
     #[arg(short, long, conflicts_with_all = ["from", "gather", "diff", "out", "json"])]
     pub(super) tty: bool,
 
-    /// Replace {host} in the words after -- by the host's name; {{ and }} stand for braces
+    /// Replace {host} in the command
+    ///
+    /// It is replaced by the host's name; {{ and }} stand for braces.
     #[arg(long, conflicts_with = "from")]
     pub(super) expand: bool,
 

@@ -28,7 +28,7 @@ use crate::runtime::block_on;
 
 /// The work of a plan's step.
 pub(crate) async fn of_plan(args: &Args) -> Result<RunWork, CliError> {
-    Ok(RunWork { task: Task::of_plan(args).await?, stdin: StdinSource::Null })
+    Ok(RunWork { task: Task::of_plan(args).await?, stdin: StdinSource::Null, home: None })
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     Verb { context, connect, fanout, targets, json: *json, recorded }.run(async |hosts| {
         hosts.check_users(args.user.as_deref())?;
         let task = Task::new(args, template, command, hosts.are_several).await?;
-        Ok(RunWork { task, stdin: stdin(args, hosts).await? })
+        let home = context.home().ok().filter(|_| context.local.is_none());
+        Ok(RunWork { task, stdin: stdin(args, hosts).await?, home })
     })
 }
 

@@ -9,19 +9,19 @@ use crate::tilde;
 
 // Options for the output of several hosts.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Many hosts")]
 pub(super) struct OutputOptions {
-    /// Print equal output once, below the hosts that it came from, when all have ended
-    #[arg(long, conflicts_with = "json")]
+    /// Group hosts with identical output
+    #[arg(help_heading = "Many hosts", long, conflicts_with = "json")]
     pub(super) gather: bool,
 
-    /// Print the output of most hosts once, and how that of the others differs, when all have ended
-    #[arg(long, conflicts_with = "json")]
+    /// Print the common output, and others as diffs
+    #[arg(help_heading = "Many hosts", long, conflicts_with = "json")]
     pub(super) diff: bool,
 
-    /// Write each host's stdout to DIR/HOST, and its stderr, if any, to DIR/HOST.err; {host} in DIR is
-    /// the host's name, and then it names the file
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
+    /// Write output to DIR/HOST and DIR/HOST.err
+    ///
+    /// With {host} in DIR, which stands for the host's name, DIR names the file.
+    #[arg(help_heading = "Many hosts", long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
     out: Option<OsString>,
 }
 

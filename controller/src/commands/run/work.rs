@@ -9,7 +9,7 @@ use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::HostHandle;
 use lariat_client::run::{self, Connections, Job, Outcome, Signals};
-use lariat_wire::protocol::exec::Run;
+use lariat_wire::protocol::exec::{Command, Run};
 use lariat_wire::protocol::request::Request;
 use tokio::io::AsyncRead;
 
@@ -22,6 +22,8 @@ use crate::error::CliError;
 use crate::fanout::{
     End, Ended, Failed, Gather, HostContext, HostWork, Outlet, Screen, Sink, StdinBroadcast, Whole,
 };
+use crate::home::Home;
+use crate::known_jobs::{self, KnownJob};
 use crate::output::{json, screened};
 use crate::status;
 use crate::stdio::Stdin;
@@ -31,6 +33,8 @@ use crate::target::{Chosen, fold};
 pub(crate) struct RunWork {
     pub(super) task: Task,
     pub(super) stdin: StdinSource,
+    /// Where detached jobs are noted.
+    pub(super) home: Option<Home>,
 }
 
 /// The commands' stdin.
@@ -214,6 +218,7 @@ impl RunWork {
                     let told = format!("{}: started job {}\n", chosen.host, request.job);
                     outlet.put(told.as_bytes())?;
                 }
+                self.note(&request, chosen);
             }
             if let Outlet::Own { verbose, .. } = outlet
                 && !self.has_objects()
@@ -238,6 +243,18 @@ impl RunWork {
         let gathers = matches!(self.task.output, Output::Gather { .. });
         let kept = running.finish(gathers, ended.exit).await?;
         Ok(Ran { ended, kept, has_started })
+    }
+
+    /// Notes a detached job.
+    fn note(&self, request: &Run, chosen: &Chosen) {
+        let command = match &request.command {
+            Command::Shell(line) => line.clone(),
+            Command::Argv(words) => words.join(&b' '),
+            Command::Script { .. } | Command::Login => Vec::new(),
+        };
+        if let Some(home) = &self.home {
+            known_jobs::note(home, &[KnownJob::new(&chosen.host, request.job, &command)]);
+        }
     }
 
     fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {

@@ -24,20 +24,21 @@ use crate::target::Targets;
 const RECONNECT: Duration = Duration::from_secs(5 * 60);
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Runs the login shell of the agent's user, or of USER in USER@HOST, and exits as it does. A connection that
-breaks is made again, and nothing of what is typed or shown is lost. At the beginning of a line, ~. leaves,
-~? tells what else there is.
+#[command(after_long_help = "\
+Runs the user's login shell, and exits with its status. If the connection drops, lariat reconnects, and nothing \
+that was typed or shown is lost. At the beginning of a line, ~. disconnects and ~? lists the other escapes.
 
 Examples:
   lariat shell web1
   lariat shell deploy@web1")]
 pub(crate) struct Args {
-    /// Which host
+    /// Which host: web1, or USER@web1
     #[arg(value_name = "HOST")]
     target: Targets,
 
-    /// Run it as this user of the host, instead of as the agent's own; the same as NAME@HOST
+    /// Run as this user of the host
+    ///
+    /// The default is the agent's own user. The same as NAME@HOST.
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 

@@ -12,39 +12,46 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Recorded, Verb};
 use crate::fleet::{self, ReachOptions};
-use crate::target::Targets;
+use crate::target::{self, Targets};
 use program::Program;
 use work::UpgradeWork;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Each host checks the new lariatd, starts it, and keeps it once this command has logged in to it. If that does
-not happen within a minute, the host puts the old one back: exit 1. Jobs, shells and transfers go on.
-Needs a key with the verb upgrade. An agent that a package has installed is upgraded by the package.
+#[command(after_long_help = "\
+Each host checks the new lariatd, starts it, and keeps it once this command has logged in to it. Otherwise the \
+host restores the old one within a minute, and the exit status is 1. Jobs, shells and transfers continue. It \
+needs a key with the verb upgrade. An agent that a package installed is upgraded by the package.
 
 Examples:
   lariat upgrade web1
-  lariat upgrade all --batch 10% --max-fail 0          a tenth at a time; stop at the first that fails
+  lariat upgrade all --batch 10% --max-fail 0          a tenth at a time; stop at the first failure
   lariat upgrade @arm --file lariatd-aarch64
   lariat upgrade web1 --file lariatd-0.1.0 --downgrade")]
 pub(crate) struct Args {
-    /// Which hosts
-    #[arg(value_name = "TARGET")]
+    /// Which hosts: web1, web[01-20], 'web*', @tag, all
+    #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
     /// The new agent [default: lariatd beside lariat]
     #[arg(long, value_name = "LARIATD")]
     file: Option<PathBuf>,
 
-    /// Take an older version too, or another build of the same version
+    /// Accept an older version
+    ///
+    /// Also another build of the same version.
     #[arg(long)]
     downgrade: bool,
 
-    /// One JSON object for each host: host, ok, kind, error, changed, before, after
+    /// Print one JSON object per host
+    ///
+    /// Its fields: host, ok, kind, error, changed, before, after.
     #[arg(long)]
     json: bool,
 
-    /// Time limit for each host, including connecting
+    /// Time limit per host, such as 30s, 5m or 2h
+    ///
+    /// It includes the time for connecting. DUR is a number with a unit, ms, s, m, h or d; without a unit it is
+    /// seconds.
     #[arg(long, value_name = "DUR", value_parser = fleet::parse_limit)]
     timeout: Option<Duration>,
 

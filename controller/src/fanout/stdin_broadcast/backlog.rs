@@ -22,7 +22,7 @@ const BLOCK: usize = 256 * 1024;
 const LIMIT: u64 = 1024 * 1024 * 1024;
 
 /// The file's directory: `/tmp` may be in memory.
-const FOLDER: &str = "/var/tmp";
+const DIRECTORY: &str = "/var/tmp";
 
 /// Whether more bytes can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Backlog {
     fn spill(&mut self) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None if Path::new(FOLDER).is_dir() => tempfile::tempfile_in(FOLDER)?,
+            None if Path::new(DIRECTORY).is_dir() => tempfile::tempfile_in(DIRECTORY)?,
             None => tempfile::tempfile()?,
         };
         let block: Vec<u8> = self.bytes.iter().take(BLOCK).copied().collect();

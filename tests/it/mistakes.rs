@@ -1,0 +1,319 @@
+//! Mistakes that people make: what is said, and the exit status. Each message names what failed, on which end, why, and
+//! what to type next. The lines are a shell's, as they are typed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lariat_testing::agent::Agent;
+use lariat_testing::binaries::binaries;
+use lariat_testing::fleet::TestFleet;
+
+/// What is done before, the line, its exit status, and its stderr without `lariat: `.
+type Mistake = (&'static str, &'static str, i32, &'static str);
+
+#[rustfmt::skip]
+const USAGE: &[Mistake] = &[
+    ("", "lariat run web1 uptime", 255, "the command of run comes after --; try: lariat run web1 -- uptime"),
+    ("", "lariat run web1", 255, "run: COMMAND is missing; try: lariat run web1 -- COMMAND, or for a terminal: lariat shell web1"),
+    ("", "lariat run wbe1 -- true", 255, "no host wbe1 in this fleet (did you mean web1?); try: lariat hosts"),
+    ("", "lariat run @wbe -- true", 255, "no host matches @wbe (did you mean @web?); try: lariat hosts"),
+    ("", "lariat run @web,@nope -- true", 255, "no host matches @nope; try: lariat hosts"),
+    ("", "lariat run 'web[1-2],web[50-52]' -- true", 255, "no host matches web[50-52]; try: lariat hosts"),
+    ("", "lariat run 'web[1-' -- true", 255, "TARGET: \"web[1-\", position 4: its ']' is missing; try: lariat run --help"),
+    ("", "lariat run 'web1 web2' -- true", 255, "TARGET: \"web1 web2\", position 1: hosts are separated by commas: web1,web2; try: lariat run --help"),
+    ("", "lariat run web* -- true", 255, "run takes one TARGET, and web2.txt is another word; hosts are separated by commas: web1.txt,web2.txt; a pattern is quoted, or the shell replaces it by the names of files: 'web*'"),
+    ("", "lariat ping web1 web2", 255, "ping takes one TARGET, and web2 is another word; hosts are separated by commas: web1,web2; a pattern is quoted, or the shell replaces it by the names of files: 'web*'"),
+    ("", "lariat run web1 --timeout 5x -- true", 255, "--timeout: \"5x\" is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds; try: lariat run --help"),
+    ("", "lariat push f web1:/tmp/x --bwlimit 10MB", 255, "--bwlimit: \"10MB\" is not a rate in bytes a second such as 500K, 10M or 1G; try: lariat push --help"),
+    ("", "lariat push f web1:/tmp/x --chmod u+z", 255, "--chmod: \"u+z\" is neither a mode in octal, such as 644, nor a change, such as u=rw,go=r or D755,F644; try: lariat push --help"),
+    ("", "lariat run web1 --env FOO -- true", 255, "--env FOO: there is no '=' in it; try: --env NAME=VALUE"),
+    ("", "lariat kill web1 zzzz", 255, "JOB: \"zzzz\" is not a job's id, nor its beginning (up to 32 hexadecimal digits); try: lariat kill --help"),
+    ("", "lariat logs web1 zzzz", 255, "JOB: \"zzzz\" is not a job's id, nor its beginning (up to 32 hexadecimal digits); try: lariat logs --help"),
+    ("", "lariat enroll web30 10.0.0.1", 255, "enroll takes a host's name, and 10.0.0.1 is another word; try: lariat enroll web30 --address 10.0.0.1"),
+    ("", "lariat cp f web1:", 255, "there is no verb cp; try: lariat push FILE HOST:DEST, or lariat pull HOST:FILE DEST"),
+    ("", "lariat sync f web1:", 255, "there is no verb sync; try: lariat push FILE HOST:DEST, or lariat pull HOST:FILE DEST"),
+    ("", "lariat exec web1 ls", 255, "there is no verb exec; try: lariat run TARGET -- COMMAND"),
+    ("", "lariat ssh web1", 255, "there is no verb ssh; try: lariat shell HOST for a terminal, or lariat run HOST -- COMMAND"),
+    ("", "lariat ls", 255, "there is no verb ls; try: lariat hosts"),
+    ("", "lariat enrol web1", 255, "there is no verb enrol (did you mean enroll?); try: lariat --help"),
+    ("", "lariat push -t f web1:", 255, "there is no option -t: a terminal is for run and shell; try: lariat push --help"),
+    ("", "lariat ping -n web1", 255, "there is no option -n: a dry run is for push, pull and batch; try: lariat ping --help"),
+    ("", "lariat jobs -u bob web1", 255, "there is no option -u: this verb does nothing as a user of the host; try: lariat jobs --help"),
+    ("", "lariat run -p 22 web1 -- true", 255, "there is no option -p: the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once; try: lariat run --help"),
+    ("", "lariat push -o Port=22 f web1:", 255, "there is no option -o: lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh; try: lariat push --help"),
+    ("", "lariat rsh -p 22 db1 true", 255, "rsh: port 22 is not db1's, which is 1; the inventory knows each host's port: lariat hosts"),
+    ("", "lariat run web1 --timeot 1s -- true", 255, "there is no option --timeot (did you mean --timeout?); try: lariat run --help"),
+];
+
+#[rustfmt::skip]
+const FILES: &[Mistake] = &[
+    ("", "lariat push missing.txt web1:", 255, "push missing.txt to web1: here: open missing.txt: no such file or directory"),
+    ("", "lariat push missing.txt web[1-2]:", 255, "push missing.txt: here: open missing.txt: no such file or directory"),
+    ("", "lariat push f web1", 255, "\"web1\" is not TARGET:PATH; did you mean web1: (the home directory) or web1:/PATH?"),
+    ("", "lariat push web1:/tmp/ f", 255, "push sends to hosts, which come last; try: lariat pull web1:/tmp/ f"),
+    ("", "lariat pull f web1:/tmp/", 255, "pull fetches from hosts, which come first; try: lariat push f web1:/tmp/"),
+    ("", "lariat pull web1:/proc/nope/x .", 255, "pull /proc/nope/x from web1: on web1: open /proc/nope/x: no such file or directory"),
+    ("", "lariat pull 'web1:/etc/*.conf' d", 255, "pull /etc/*.conf from web1: on web1: open /etc/*.conf: no such file or directory; globs are literal on a host: name the directory, and choose by --include and --exclude '*'"),
+    ("", "lariat pull web1:/etc/hostname /proc/nope/x/", 255, "pull /etc/hostname from web1: here: make directory /proc/nope/x/: no such file or directory"),
+    ("", "lariat push f 'web1:{hsot}'", 255, "{hsot}: unknown placeholder {hsot}; {host} is the host's name, {{hsot}} means the text {hsot}"),
+    ("", "lariat push f 'web1:~bob/x'", 255, "~bob/x: the home of bob is not looked up; try: the whole path, or ./~bob/x for a directory of that name"),
+    ("", "lariat push -q d/ web1:$WORK/there/ --delete --max-delete 0", 255, "push d/ to web1: on web1: WORK/there: 1 names would be deleted, which is more than --max-delete 0: none was"),
+    ("", "lariat push f web1:/etc/hostname/", 255, "push f to web1: on web1: open /etc/hostname/: not a directory; a name in this path is a file"),
+    ("", "lariat push f web1:$WORK/there/x --chown nosuch", 255, "push f to web1: on web1: there is no user \"nosuch\""),
+    ("", "lariat pull web1:/etc/hostname x --chown nosuch", 255, "here: there is no user \"nosuch\""),
+    ("", "lariat push f nosuch@web1:/tmp/x", 255, "push f to web1: on web1 as nosuch: there is no user nosuch on this host"),
+];
+
+#[rustfmt::skip]
+const ROOT: &[Mistake] = &[
+    ("", "lariat push f nobody@web1:/root/", 255, "push f to web1: on web1 as nobody: open /root/f: permission denied"),
+    ("", "lariat push d nobody@web1:/root/", 255, "push d to web1: on web1 as nobody: make directory /root/d: permission denied"),
+    ("chown nobody $LARIAT_HOME/keys/*.key", "lariat ping web1", 255, "ping: HOME/keys/LABEL.key belongs to user 65534, not to the user 0 that reads it; if you trust it, try: chown 0 HOME/keys/LABEL.key"),
+    ("", "setpriv --reuid nobody --clear-groups lariat ping web1", 255, "ping: open HOME/hosts.toml: permission denied; run it as the fleet's owner, or name another fleet by --home or LARIAT_HOME"),
+    ("", "lariat push big full:$WORK/full/", 255, "push big to full: on full: write WORK/full/big: no space left on device; make room, and run it again: only what is missing is sent"),
+    ("", "unshare -m sh -c 'mount -t tmpfs -o size=64k none $WORK/full && lariat pull web1:$WORK/big $WORK/full/'", 255, "pull WORK/big from web1: here: write WORK/full/big: no space left on device; make room, and run it again: only what is missing is sent"),
+];
+
+#[rustfmt::skip]
+const COMMANDS: &[Mistake] = &[
+    ("", "lariat run web1 -u nosuch -- true", 255, "run on web1 (WEB1): there is no user nosuch on this host"),
+    ("", "lariat run web1 -- nosuchprog x", 127, "run on web1: nosuchprog: command not found; where it is looked for: lariat run web1 -- 'echo $PATH'"),
+    ("", "lariat run web1 -- cd /tmp", 127, "run on web1: cd is a builtin of the shell, and no program; try: one quoted word: lariat run web1 -- 'cd /tmp'"),
+    ("", "lariat run web1 -- 'ls -la' f", 127, "run on web1: start ls -la: no such file or directory; try: one quoted word for a shell: lariat run web1 -- 'ls -la f'"),
+    ("", "lariat run web1 -- /proc/nope/x y", 127, "run on web1: start /proc/nope/x: no such file or directory"),
+    ("", "lariat run web1 --cwd /proc/nope -- true", 255, "run on web1 (WEB1): enter directory /proc/nope: no such file or directory"),
+    ("", "lariat run web1 --timeout 200ms -- sleep 9", 124, "web1: timed out after 0.2 s"),
+    ("", "lariat kill @web", 255, "kill: @web names several hosts; the job must be named; try: lariat jobs @web"),
+    ("", "lariat attach web1", 255, "attach on web1: this key has no detached job on this host; try: lariat run --detach web1 -- COMMAND"),
+    ("", "lariat batch typo.toml web1", 255, "typo.toml:3: dst: a push step has no such key (did you mean dest?)"),
+    ("", "lariat batch fails.toml web1", 1, "web1: step 1 of 2 (fails.toml:1: run exit 4): exit 4\n1 failed (web1)\nto go on with the hosts that failed: lariat batch fails.toml web1 --resume"),
+];
+
+#[rustfmt::skip]
+const FLEET: &[Mistake] = &[
+    ("", "lariat enroll web2 --address 10.0.0.2", 255, "enroll web2: it is enrolled already, at WEB2; nothing was changed; lariat renew web2 gives it a new certificate, lariat enroll web2 --ssh ADDR repairs it, and lariat forget web2 removes it from the fleet"),
+    ("lariat forget web2; mkdir web2.lariat; touch web2.lariat/x", "lariat enroll web2 --address 10.0.0.2", 255, "enroll web2: web2.lariat exists and is not empty; nothing was changed; try: mv web2.lariat web2.lariat.old, or --out with a new directory"),
+    ("", "lariat --home /nowhere hosts", 255, "no fleet in /nowhere; try: lariat init"),
+    ("", "env -u LARIAT_HOME -u HOME lariat hosts", 255, "no directory for the fleet: neither LARIAT_HOME nor HOME is set; try: lariat --home DIR ..."),
+    ("chmod 644 $LARIAT_HOME/keys/*.key", "lariat ping web1", 255, "ping: HOME/keys/LABEL.key is open to others (mode 0644), and must be its owner's alone; try: chmod 600 HOME/keys/LABEL.key"),
+    ("chmod 644 $LARIAT_HOME/hosts.toml", "lariat ping web1", 255, "ping: HOME/hosts.toml is open to others (mode 0644), and must be its owner's alone; try: chmod 600 HOME/hosts.toml"),
+    ("sed -i 's/^tags = .*/tags = \"web\"/' $LARIAT_HOME/hosts.toml", "lariat hosts", 255, "HOME/hosts.toml:23: it must be a list, such as [\"web\"], and not \"web\""),
+    ("sed -i 's/^address/adress/' $LARIAT_HOME/hosts.toml", "lariat hosts", 255, "HOME/hosts.toml:22: unknown key adress (did you mean address?); the keys here are: address, tags, enrolment, spki, spki_next"),
+    ("lariat key new ann; lariat key new bob; rm $LARIAT_HOME/keys/*@*", "lariat ping web1", 255, "ping: several keys in HOME/keys, none of them LABEL; try: --key ann, or LARIAT_KEY=ann"),
+    ("", "lariat ping web1 --key bob", 255, "ping: no key bob in HOME/keys (LABEL); try: lariat key new bob"),
+    ("lariat key new bob", "lariat ping web1 --key bob", 255, "ping: web1 (WEB1): the agent denied the login: this key is not in its keyring, may not log in now or from here, or the host was enrolled anew; the agent's log says which"),
+    ("", "lariat ping db1", 255, "ping: db1 (127.0.0.1:1): connect: connection refused; is lariatd running there?"),
+    ("at $HANGS", "lariat ping web1 --connect-timeout 300ms", 255, "ping: web1 (HANGS): no answer within 0.3 s in the TLS handshake; TCP connects, so either what listens there hangs, or large packets are lost on the way (MTU; try: ping -M do -s 1472 ADDRESS)"),
+    ("at no.such.host.invalid:7433", "lariat ping web1", 255, "ping: web1 (no.such.host.invalid:7433): look up the address: name or service not known; see hosts.toml"),
+    ("at $WEB2", "lariat ping web1", 255, "ping: web1 (WEB2): another host answers there: its certificate is for web2; is the address right?"),
+    ("at $SSH", "lariat ping web1", 255, "ping: web1 (SSH): what listens there does not speak TLS; is it lariatd's port?"),
+    ("at $OTHER", "lariat ping web1", 255, "ping: web1 (OTHER): its certificate is not of this fleet; is the address right, and is it this fleet's host (--home, LARIAT_HOME)?"),
+    ("", "LARIAT_HOME=$EXPIRED lariat ping web1", 255, "ping: web1 (EXPIRED_AT): its certificate expired on 2025-01-01T00:00:00Z, and this machine's clock says NOW; if that is right, try: lariat enroll HOST --ssh [USER@]ADDR"),
+    ("", "lariat run limited -- true", 255, "run on limited (LIMITED): this key is not permitted to run this on this host: verbs: keyring.toml:9 has no run"),
+    ("", "lariat jobs limited", 255, "jobs: limited (LIMITED): this key is not permitted to see or change jobs on this host: verbs: keyring.toml:9 has no jobs"),
+];
+
+#[rustfmt::skip]
+const AGENT: &[Mistake] = &[
+    ("sed -i 's/^listen.*/listen = \"x\"/' agent.toml", "lariatd --config agent.toml", 78, "agent.toml:6: \"x\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433"),
+    ("sed -i \"s/^listen.*/listen = \\\"$WEB1\\\"/\" agent.toml", "lariatd --config agent.toml", 1, "listen on WEB1: address already in use; another lariatd may run already: ss -ltnp shows who listens there"),
+    ("", "lariatd --config .", 78, "--config: . is a directory; try: --config ./agent.toml"),
+    ("", "lariatd --config nope.toml", 78, "read nope.toml: no such file or directory"),
+    ("sed -i 's/^state/stat/' agent.toml", "lariatd check --config agent.toml", 78, "agent.toml:13: unknown key stat (did you mean state?); the keys here are: name, enrolment, listen, certificate, key, keyring, state, local, admission, exec, jobs, limits, audit, upgrade"),
+    ("", "lariatd --listen here", 78, "--listen: \"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433; try: lariatd --help"),
+    ("", "lariatd start", 78, "unrecognized subcommand 'start'; try: lariatd --help"),
+];
+
+/// What the lines find: three enrolled hosts, of which web1 and limited have agents, and files in WORK.
+struct Stage {
+    fleet: TestFleet,
+    _agents: Vec<Agent>,
+    /// Names of what differs from run to run.
+    names: Vec<(&'static str, String)>,
+    _others: Vec<(TestFleet, Agent)>,
+    _listeners: Vec<TcpListener>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let fleet = TestFleet::new();
+        let agents = ["web1", "web2"].map(|host| {
+            fleet.ok(["--home", fleet.home().to_str().unwrap(), "hosts"]);
+            fleet.agent(host)
+        });
+        let text = fs::read_to_string(fleet.home().join("hosts.toml")).unwrap();
+        fs::write(fleet.home().join("hosts.toml"), text.replace("tags = []", "tags = [\"web\"]"))
+            .unwrap();
+        fleet.enroll("db1", "127.0.0.1:1");
+        fleet.enroll("limited", "127.0.0.1:1");
+        fleet.set_rules("limited", "verbs = [\"push\"]\n");
+        let limited = fleet.start("limited");
+        fleet.set_address("limited", limited.address);
+        let other = TestFleet::with_agent();
+        let expired = expired();
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ssh = TcpListener::bind("127.0.0.1:0").unwrap();
+        let greeter = ssh.try_clone().unwrap();
+        std::thread::spawn(move || {
+            for stream in greeter.incoming().flatten() {
+                let _ = (&stream).write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+            }
+        });
+        for (name, content) in [
+            ("f", "one\n"),
+            ("web1.txt", ""),
+            ("web2.txt", ""),
+            ("typo.toml", "[[step]]\npush = \"f\"\ndst = \"/tmp/\"\n"),
+            ("fails.toml", "[[step]]\nrun = \"exit 4\"\n[[step]]\nrun = \"true\"\n"),
+        ] {
+            fs::write(fleet.path(name), content).unwrap();
+        }
+        fs::write(fleet.path("big"), vec![7; 1 << 20]).unwrap();
+        for directory in ["d", "there", "full"] {
+            fs::create_dir(fleet.path(directory)).unwrap();
+        }
+        fs::write(fleet.path("d/new"), "").unwrap();
+        fs::write(fleet.path("there/old"), "").unwrap();
+        let key = fs::read_dir(fleet.home().join("keys")).unwrap().next().unwrap().unwrap().path();
+        let names = vec![
+            ("LABEL", key.file_stem().unwrap().to_str().unwrap().to_owned()),
+            ("WORK", fleet.path("").to_str().unwrap().trim_end_matches('/').to_owned()),
+            ("WEB1", agents[0].address.to_string()),
+            ("WEB2", agents[1].address.to_string()),
+            ("LIMITED", limited.address.to_string()),
+            ("HANGS", hangs.local_addr().unwrap().to_string()),
+            ("SSH", ssh.local_addr().unwrap().to_string()),
+            ("OTHER", other.1.address.to_string()),
+            ("EXPIRED", expired.0.home().display().to_string()),
+            ("EXPIRED_AT", expired.1.address.to_string()),
+        ];
+        let mut agents: Vec<Agent> = agents.into_iter().chain([limited]).collect();
+        if rustix::process::geteuid().is_root() {
+            agents.push(agent_without_room(&fleet));
+        }
+        Self {
+            fleet,
+            _agents: agents,
+            names,
+            _others: vec![other, expired],
+            _listeners: vec![hangs, ssh],
+        }
+    }
+
+    /// Runs a line with a home of its own, and returns the status and stderr.
+    fn run(&self, before: &str, line: &str) -> (i32, String) {
+        let own = tempfile::Builder::new().prefix("lariat-mistake-").tempdir().unwrap();
+        let (home, bundle) = (own.path().join("home"), own.path().join("bundle"));
+        let copy = |from: &Path, to: &Path| {
+            let status = Command::new("cp").arg("-a").args([from, to]).status();
+            assert!(status.unwrap().success());
+        };
+        copy(&self.fleet.home(), &home);
+        let of_agent = line.starts_with("lariatd");
+        if of_agent {
+            copy(&self.fleet.bundle("db1"), &bundle);
+        }
+        let at = "at() { sed -i \"/^.hosts.web1.\\$/,/^address/ s/^address.*/address = \\\"$1\\\"/\" $LARIAT_HOME/hosts.toml; }";
+        let script = format!(
+            "{at}\n{{ {}:; }} >/dev/null\n{line}",
+            if before.is_empty() { String::new() } else { format!("{before}; ") }
+        );
+        let programs = binaries().lariat.parent().unwrap().display().to_string();
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env_clear().stdin(std::process::Stdio::null());
+        command.env("LARIAT_HOME", &home).env("HOME", own.path());
+        command.env(
+            "PATH",
+            format!("{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        );
+        command.envs(self.names.iter().map(|(name, value)| (name, value)));
+        command.current_dir(if of_agent { bundle } else { self.fleet.path("") });
+        let Output { status, stderr, .. } = command.output().unwrap();
+        let mut said = String::from_utf8(stderr).unwrap();
+        for (name, value) in self.names.iter().rev() {
+            said = said.replace(value, name);
+        }
+        said = said.replace(home.to_str().unwrap(), "HOME");
+        if let Some((before, clock)) = said.split_once("clock says ") {
+            said = format!("{before}clock says NOW{}", clock.trim_start_matches(|c| c != ';'));
+        }
+        let lines: Vec<&str> = said.lines().map(without_time).collect();
+        (status.code().unwrap(), lines.join("\n"))
+    }
+
+    /// Runs all of them, and fails with those that are answered otherwise.
+    fn check(&self, mistakes: &[Mistake]) {
+        let mut wrong = String::new();
+        for &(before, line, status, expected) in mistakes {
+            let (code, said) = self.run(before, line);
+            let said = said.trim_end();
+            let shown = said
+                .strip_prefix("lariat: ")
+                .or_else(|| said.strip_prefix("lariatd: "))
+                .unwrap_or(said);
+            if (code, shown) != (status, expected) {
+                writeln!(wrong, "    ({before:?}, {line:?}, {code}, {shown:?}),").unwrap();
+            }
+        }
+        assert!(wrong.is_empty(), "answered otherwise:\n{wrong}");
+    }
+}
+
+/// The agent of `full`, on whose disk there is no room in WORK/full.
+fn agent_without_room(fleet: &TestFleet) -> Agent {
+    fleet.enroll("full", "127.0.0.1:1");
+    let config = fleet.bundle("full").join("agent.toml");
+    let mut command = Command::new("unshare");
+    let mount =
+        r#"mount -t tmpfs -o size=64k none "$1" && exec "$2" --config "$3" --listen 127.0.0.1:0"#;
+    command.args(["-m", "sh", "-c", mount, "sh"]).arg(fleet.path("full"));
+    command.arg(&binaries().lariatd).arg(&config);
+    let agent = Agent::spawn(command, config);
+    fleet.set_address("full", agent.address);
+    agent
+}
+
+/// A summary without how long it took.
+fn without_time(line: &str) -> &str {
+    match line.rsplit_once("; ") {
+        Some((summary, time))
+            if time.ends_with(" s") && time.starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            summary
+        }
+        _ => line,
+    }
+}
+
+/// A fleet whose only host has a certificate that has expired.
+fn expired() -> (TestFleet, Agent) {
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap();
+    let ca = rcgen::KeyPair::from_pem(&read(fleet.home().join("ca.key"))).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&read(fleet.home().join("ca.pem")), ca).unwrap();
+    let key = rcgen::KeyPair::from_pem(&read(fleet.bundle("web1").join("host.key"))).unwrap();
+    let mut leaf = rcgen::CertificateParams::new(vec!["web1".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    leaf.not_before = rcgen::date_time_ymd(2024, 1, 1);
+    leaf.not_after = rcgen::date_time_ymd(2025, 1, 1);
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    fs::write(fleet.bundle("web1").join("host.pem"), leaf.pem()).unwrap();
+    let agent = fleet.start("web1");
+    fleet.set_address("web1", agent.address);
+    (fleet, agent)
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_type() {
+    let stage = Stage::new();
+    let mut all = [USAGE, FILES, COMMANDS, FLEET, AGENT].concat();
+    if rustix::process::geteuid().is_root() {
+        all.extend(ROOT);
+    }
+    stage.check(&all);
+}

@@ -63,10 +63,13 @@ impl Straggler {
 
     fn line(&self, start: &str, to: &str) -> String {
         let (gate, done) = (self.gate.display(), self.done.display());
+        // Without its directory the test is over, and the child ends.
+        let (here, supervisor) = (self.gate.with_file_name(""), self.supervisor.display());
         let child = format!(
-            "while ! [ -e {gate} ]; do sleep 0.01; done; seq 30000 {to} && echo yes > {done}"
+            "while [ -d {} ] && ! [ -e {gate} ]; do sleep 0.01; done; seq 30000 {to} && echo yes > {done}",
+            here.display()
         );
-        format!("echo $PPID > {}; {start} sh -c '{child}' & echo here", self.supervisor.display())
+        format!("echo $PPID > {supervisor}; {start} sh -c '{child}' & echo here")
     }
 
     fn go_on(&self) {

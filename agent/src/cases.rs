@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use lariat_base::toml_file::{self, BadContent};
 use lariat_wire::protocol::exec::Command;
 use lariat_wire::protocol::hypothetical;
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::request::{JobRequest, Request};
+use lariat_wire::protocol::request::{ConnectRequest, JobRequest, Request};
 use lariat_wire::protocol::transfer::Overrides;
 use serde::Deserialize;
 use toml::Spanned;
@@ -21,6 +21,7 @@ use toml::Spanned;
 use crate::config::Exec;
 use crate::keyring::{Entry, Keyring, lint};
 use crate::policy::networks::Peer;
+use crate::policy::place::Reached;
 use crate::policy::{Clock, Facts, acting_user, argv, decide};
 use crate::program;
 use crate::user::User;
@@ -156,6 +157,7 @@ fn said(
             .and_then(|name| program_there(key, name, &Exec::default().path)),
         _ => None,
     };
+    let reached = reached(request);
     let facts = Facts {
         file,
         clock: Clock::new(SystemTime::now(), UNIX_EPOCH),
@@ -163,11 +165,19 @@ fn said(
         own: OWN,
         home: Some(&home),
         program: program.as_deref(),
+        reached: reached.as_deref(),
     };
     match decide(key, request, &facts) {
         Ok(grant) => Ok(format!("allowed by {}", facts.at(grant.line))),
         Err(denial) => Err(format!("denied: {denial}")),
     }
+}
+
+/// The address of a request to connect to it. Names are not looked up: another machine may know them by another one.
+fn reached(request: &Request) -> Option<Vec<Reached>> {
+    let Request::Connect(ConnectRequest::Connect(connect)) = request else { return None };
+    let ip: IpAddr = connect.host.parse().ok()?;
+    Some(vec![Reached::new(SocketAddr::new(ip, connect.port), |_| false)])
 }
 
 /// The path of a program. One that this machine does not have is taken to be where a pattern names it, if hosts would
@@ -202,6 +212,7 @@ fn request(words: &[String]) -> Result<Request, String> {
             }
             "--push" => Action::Push(below_home(value()?)),
             "--pull" => Action::Pull(below_home(value()?)),
+            "--connect" => Action::Connect(value()?.to_owned()),
             "--shell" => Action::Run(Command::Login),
             "--" => {
                 let words: Vec<Vec<u8>> =
@@ -214,7 +225,9 @@ fn request(words: &[String]) -> Result<Request, String> {
             other => return Err(format!("{other:?} is no action")),
         };
         if action.replace(asked).is_some() {
-            return Err("an action is one of --push, --pull, --shell and -- COMMAND".to_owned());
+            return Err(
+                "an action is one of --push, --pull, --connect, --shell and -- COMMAND".to_owned()
+            );
         }
     }
     Ok(match action.ok_or("there is no action")? {
@@ -223,6 +236,8 @@ fn request(words: &[String]) -> Result<Request, String> {
             hypothetical::push(path, user, Preserve::default(), Overrides::default())
         }
         Action::Pull(path) => hypothetical::pull(path, user, None),
+        Action::Connect(to) => hypothetical::connect(&to, user)
+            .ok_or_else(|| format!("{to:?} is not ADDR:PORT, nor the path of a socket"))?,
     })
 }
 
@@ -235,6 +250,7 @@ enum Action {
     Run(Command),
     Push(Vec<u8>),
     Pull(Vec<u8>),
+    Connect(String),
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {

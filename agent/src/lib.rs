@@ -35,6 +35,7 @@ mod renewal;
 pub mod requests;
 pub mod running;
 pub mod serve;
+mod splice;
 pub mod start;
 pub mod transfers;
 pub mod transport;

@@ -208,7 +208,7 @@ mod tests {
         let enrolment = EnrolmentId([1; 16]);
         let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
         let address = "[::1]:7500".parse().unwrap();
-        let host = Host { address, tags: Vec::new(), enrolled: None };
+        let host = Host { address, tags: Vec::new(), via: None, proxy: None, enrolled: None };
         let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
         install(&Bundle { name, host, enrolment, leaf, key, verifier }, directory)
     }

@@ -1,12 +1,13 @@
 //! Loads the fleet, and turns hosts of a target into handles that connect to them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_base::units::parse_duration;
-use lariat_client::{Address, Client, HostHandle, KeySource, Peer, Trust};
+use lariat_client::{Address, Client, Dial, HostHandle, KeySource, Peer, Tcp, Trust};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -14,7 +15,10 @@ use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory, Spki};
 use crate::outages::Outages;
 use crate::rotation::KeyChain;
+use crate::ssh::{Bastion, Place, ProxyDial};
 use crate::target::Chosen;
+use crate::via::{Leg, Via};
+use crate::way::way;
 
 // Options of every verb that reaches a host.
 #[derive(clap::Args)]
@@ -28,6 +32,10 @@ pub(crate) struct ReachOptions {
     /// A command that lariat follows is ended by its host if nobody reconnects within this time.
     #[arg(help_heading = "Connection", long, value_name = "DUR", hide_short_help = true, value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
+
+    /// Connect through these gateways, each through the one before: hosts, or ssh:[USER@]HOST; none for none
+    #[arg(short = 'J', long, value_name = "VIA[,VIA]")]
+    pub(crate) jump: Option<Via>,
 }
 
 /// The default for how long a connection may stay broken.
@@ -35,7 +43,7 @@ const RECONNECT: Duration = Duration::from_secs(30);
 
 impl Default for ReachOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10), reconnect: None }
+        Self { connect_timeout: Duration::from_secs(10), reconnect: None, jump: None }
     }
 }
 
@@ -63,8 +71,16 @@ pub(crate) struct Fleet {
 }
 
 enum Way {
-    Enrolled(Client),
+    Enrolled(Network),
     Local(LocalAgent),
+}
+
+/// The hosts of a fleet, and the ways to them.
+struct Network {
+    client: Client,
+    jump: Option<Via>,
+    /// The bastions that are in use: each is logged in to once.
+    bastions: Mutex<Vec<(Place, Arc<Bastion>)>>,
 }
 
 /// The agent on this machine.
@@ -105,7 +121,8 @@ impl Fleet {
             .reconnect(options.reconnect())
             .observed_by(Arc::new(context.outages.clone()))
             .witnessed_by(Arc::new(context.seen.keep_in(&home)));
-        Ok(Self { way: Way::Enrolled(client), inventory })
+        let (jump, bastions) = (options.jump.clone(), Mutex::default());
+        Ok(Self { way: Way::Enrolled(Network { client, jump, bastions }), inventory })
     }
 
     /// A handle for an enrolled host that has just taken this key.
@@ -121,10 +138,10 @@ impl Fleet {
     fn handle(&self, chosen: &Chosen, key: Option<Spki>) -> Result<HostHandle, CliError> {
         let name = chosen.host.clone();
         match &self.way {
-            Way::Enrolled(client) => {
+            Way::Enrolled(network) => {
                 let (address, enrolled) = self.inventory.enrolled(&name)?;
                 let enrolled = Enrolled { next: key.or(enrolled.next), ..enrolled };
-                Ok(enrolled_host(client, name, address, enrolled))
+                network.host(&self.inventory, peer(name, address, enrolled))
             }
             Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect }) => {
                 let handle = HostHandle::local(name, socket.clone(), Arc::new(outages.clone()));
@@ -141,7 +158,9 @@ impl Fleet {
         enrolled: Enrolled,
     ) -> Option<HostHandle> {
         match &self.way {
-            Way::Enrolled(client) => Some(enrolled_host(client, name.clone(), address, enrolled)),
+            Way::Enrolled(network) => {
+                network.host(&self.inventory, peer(name.clone(), address, enrolled)).ok()
+            }
             Way::Local(_) => None,
         }
     }
@@ -152,13 +171,58 @@ impl Fleet {
     }
 }
 
-fn enrolled_host(
-    client: &Client,
-    name: HostName,
-    address: &Address,
-    enrolled: Enrolled,
-) -> HostHandle {
+impl Network {
+    /// A handle for a host, with the way to it.
+    fn host(&self, inventory: &Inventory, peer: Peer) -> Result<HostHandle, CliError> {
+        let own = inventory.host(&peer.name).ok();
+        // A command connects in whatever way it likes, unless the operator says otherwise now.
+        let proxy = own.and_then(|host| host.proxy.as_ref());
+        let proxy = proxy.filter(|_| self.jump.is_none());
+        let legs = match proxy {
+            Some(_) => Vec::new(),
+            None => way(inventory, &peer.name, self.jump.as_ref())?,
+        };
+        let proxy = proxy.or_else(|| {
+            // The one of all hosts is for whatever is connected to first.
+            inventory.defaults().proxy.as_ref().filter(|_| !has_ssh(&legs))
+        });
+        if legs.is_empty() && proxy.is_none() {
+            return Ok(self.client.host(peer));
+        }
+        let mut dial: Arc<dyn Dial> = match proxy {
+            Some(proxy) => Arc::new(ProxyDial(proxy.clone())),
+            None => Arc::new(Tcp),
+        };
+        let mut gateways = Vec::new();
+        for leg in legs {
+            match leg {
+                Leg::Ssh(place) => dial = self.bastion(&place),
+                Leg::Host(name) => {
+                    let (address, enrolled) = inventory.enrolled(&name)?;
+                    gateways.push(self::peer(name, address, enrolled));
+                }
+            }
+        }
+        Ok(self.client.host_via(peer, dial, gateways))
+    }
+
+    fn bastion(&self, place: &Place) -> Arc<Bastion> {
+        let mut bastions = lock(&self.bastions);
+        if let Some((_, known)) = bastions.iter().find(|(known, _)| known == place) {
+            return Arc::clone(known);
+        }
+        let bastion = Arc::new(Bastion::new(place.clone()));
+        bastions.push((place.clone(), Arc::clone(&bastion)));
+        bastion
+    }
+}
+
+fn has_ssh(legs: &[Leg]) -> bool {
+    matches!(legs.first(), Some(Leg::Ssh(_)))
+}
+
+fn peer(name: HostName, address: &Address, enrolled: Enrolled) -> Peer {
     let Enrolled { enrolment, spki, next } = enrolled;
     let next_spki = next.map(|next| next.0);
-    client.host(Peer { name, address: address.clone(), enrolment, spki: spki.0, next_spki })
+    Peer { name, address: address.clone(), enrolment, spki: spki.0, next_spki }
 }

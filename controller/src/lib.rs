@@ -39,6 +39,7 @@ mod seen;
 mod settle;
 mod shell_word;
 mod signal_name;
+mod ssh;
 mod status;
 mod stdio;
 mod target;
@@ -47,5 +48,7 @@ mod text_file;
 mod tilde;
 mod transfer;
 mod usage;
+mod via;
+mod way;
 
 pub use cli::main;

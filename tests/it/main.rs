@@ -64,4 +64,5 @@ mod upgrade;
 mod usage;
 mod verify;
 mod versions;
+mod via;
 mod worker;

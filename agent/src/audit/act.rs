@@ -3,10 +3,12 @@
 use lariat_base::escape::escape;
 use lariat_base::name::JobId;
 use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
+use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::key::{KeyRotate, Rules};
 use lariat_wire::protocol::request::{
-    AgentRequest, AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
+    AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
+    KeyRequest, Request,
 };
 use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
@@ -57,6 +59,9 @@ pub struct Act {
     /// The key that is changed: its label, its id, or both.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// Where a connection through the host goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     /// The verbs that it has from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     verbs: Option<Vec<&'static str>>,
@@ -121,6 +126,13 @@ impl Act {
                 }
                 FileRequest::Lane(_) => return None,
             },
+            Request::Connect(request) => match request {
+                ConnectRequest::Connect(Connect { host, port, .. }) => {
+                    let to = text(format!("{host}:{port}").as_bytes());
+                    Self { request: "connect", to: Some(to), ..Self::default() }
+                }
+                ConnectRequest::ConnectUnix(connect) => Self::file("connect", &connect.path),
+            },
             Request::Key(request) => return Self::key(request),
             Request::Certificate(CertificateRequest::Install(_)) => {
                 return Some(Self { request: "install certificate", ..Self::default() });
@@ -137,7 +149,7 @@ impl Act {
                 return Some(Self { request, program: of, ..Self::default() });
             }
         };
-        if let Request::Audit(_) = request {
+        if let Request::Audit(_) | Request::Connect(ConnectRequest::Connect(_)) = request {
             return Some(act);
         }
         act.user = request.user().map(|user| text(user.as_bytes()));

@@ -1,6 +1,7 @@
 //! Decides again while a session or a request lasts: a key may be revoked, its rules may be narrowed, and its dates may
 //! pass.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use lariat_wire::protocol::request::Request;
 use tokio::time::sleep;
 
 use super::act_as::ActAs;
-use super::looked_up::{LookedUp, at_login};
+use super::looked_up::{Known, LookedUp, at_login};
 use super::session::Session;
 use crate::keyring::Entry;
 use crate::policy::{self, Clock, Denial, Rule};
@@ -22,6 +23,7 @@ pub struct Again {
     key: Arc<Entry>,
     outline: Request,
     act_as: ActAs,
+    addresses: Vec<SocketAddr>,
 }
 
 /// The denial of a request whose key is no longer in the keyring.
@@ -31,18 +33,30 @@ pub(super) fn gone(request: &Request) -> Denial {
 }
 
 impl Again {
-    pub(super) fn new(key: &Arc<Entry>, request: &Request, act_as: &ActAs) -> Self {
+    pub(super) fn new(
+        key: &Arc<Entry>,
+        request: &Request,
+        act_as: &ActAs,
+        addresses: &[SocketAddr],
+    ) -> Self {
         let outline = policy::outline(request, &act_as.user().name());
-        Self { key: Arc::clone(key), outline, act_as: act_as.clone() }
+        let (act_as, addresses) = (act_as.clone(), addresses.to_vec());
+        Self { key: Arc::clone(key), outline, act_as, addresses }
     }
 
     /// Waits until the request is no longer permitted. Cancel-safe.
     pub async fn denied(&self, session: &Session) -> Denial {
         let decide = |key: &Entry| {
             let Session { agent, origin, .. } = session;
-            let known = Some(&self.act_as);
-            let looked_up = LookedUp::new(agent, Some(origin), key, &self.outline, known);
-            policy::decide(key, &self.outline, &looked_up.facts()).map(drop)
+            let known = Known { act_as: &self.act_as, addresses: &self.addresses };
+            let looked_up = LookedUp::new(agent, Some(origin), key, &self.outline, Some(&known));
+            let grant = policy::decide(key, &self.outline, &looked_up.facts())?;
+            // Any of them may be the one in use.
+            if grant.addresses.len() < self.addresses.len() {
+                let (verb, why) = (self.outline.verb(), "an address is no longer in it".to_owned());
+                return Err(Denial { verb, rule: Rule::Connect, user: None, why });
+            }
+            Ok(())
         };
         until_denied(session, &self.key, decide, || gone(&self.outline)).await
     }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use lariat_base::escape::escape;
+use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::request::{
-    AgentRequest, AuditRequest, CertificateRequest, FileRequest, JobRequest, KeyRequest, Request,
-    RuleRequest,
+    AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
+    KeyRequest, Request, RuleRequest,
 };
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
@@ -110,6 +111,12 @@ impl Subject {
                 AgentRequest::SendAgent(_) => "new agent".to_owned(),
                 AgentRequest::Confirm(_) => "new agent's confirmation".to_owned(),
                 AgentRequest::Examine(_) => "the host".to_owned(),
+            },
+            Request::Connect(request) => match request {
+                ConnectRequest::Connect(Connect { host, port, .. }) => {
+                    format!("to {}:{port}", escape(host.as_bytes()))
+                }
+                ConnectRequest::ConnectUnix(connect) => format!("to {}", escape(&connect.path)),
             },
         })
     }

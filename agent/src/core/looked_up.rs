@@ -1,19 +1,27 @@
 //! What is looked up for a request before it is decided.
 
 use std::ffi::OsStr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
+use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{JobRequest, Request};
+use lariat_wire::protocol::request::{ConnectRequest, JobRequest, Request};
+use lariat_wire::protocol::verb::Verb;
 
 use super::act_as::ActAs;
 use super::agent::Agent;
 use crate::config::Config;
 use crate::keyring::Entry;
 use crate::policy::networks::Peer;
+use crate::policy::place::Reached;
 use crate::policy::{Clock, Facts, acting_user, argv};
 use crate::program;
-use crate::transport::Origin;
+use crate::transport::{self, Origin};
+
+/// How long a name may take to be looked up.
+const RESOLVING: Duration = Duration::from_secs(5);
 
 /// What is looked up for a request.
 pub(super) struct LookedUp {
@@ -26,6 +34,14 @@ pub(super) struct LookedUp {
     /// The user to act as, or why there is none.
     pub(super) act_as: Result<ActAs, Failure>,
     program: Option<Vec<u8>>,
+    /// The addresses to connect to, or why there are none.
+    pub(super) reached: Result<Vec<Reached>, Failure>,
+}
+
+/// What was looked up for a request that runs, and is not looked up again.
+pub(super) struct Known<'a> {
+    pub(super) act_as: &'a ActAs,
+    pub(super) addresses: &'a [SocketAddr],
 }
 
 impl LookedUp {
@@ -36,7 +52,7 @@ impl LookedUp {
         origin: Option<&Origin>,
         key: &Entry,
         request: &Request,
-        known: Option<&ActAs>,
+        known: Option<&Known<'_>>,
     ) -> Self {
         let config = agent.config();
         let own = agent.user.name().into_owned();
@@ -44,7 +60,7 @@ impl LookedUp {
         let may_be =
             |name: &str| key.users.as_ref().is_none_or(|users| users.iter().any(|one| one == name));
         let act_as = match (known, name) {
-            (Some(known), _) => Ok(known.clone()),
+            (Some(known), _) => Ok(known.act_as.clone()),
             // It will be denied, and who there is on this host is not told.
             (None, Some(name)) if !may_be(name) => {
                 Err(Failure::request(Cause::NotAsUser(name.to_owned())))
@@ -55,7 +71,15 @@ impl LookedUp {
             let Request::Job(JobRequest::Run(run)) = request else { return None };
             program::look_up(argv(&run.command)?.first()?, config.exec.path.as_bytes())
         });
+        let reached = match (known, request) {
+            (Some(known), _) => Ok(known.addresses.to_vec()),
+            (None, Request::Connect(ConnectRequest::Connect(connect))) => resolve(key, connect),
+            (None, _) => Ok(Vec::new()),
+        };
+        let reached = reached
+            .map(|all| all.into_iter().map(|to| Reached::new(to, transport::is_own)).collect());
         Self {
+            reached,
             is_local: origin.is_some_and(Origin::is_local),
             clock: agent.clock(),
             peer: key.networks.as_ref().and_then(|_| origin?.peer()),
@@ -75,6 +99,39 @@ impl LookedUp {
             own: &self.own,
             home: self.act_as.as_ref().ok().map(|act_as| act_as.user().home.as_slice()),
             program: self.program.as_deref(),
+            reached: self.reached.as_deref().ok(),
+        }
+    }
+}
+
+/// The addresses of the host to connect to, if the key may connect to it at all. A resolver that hangs is given up.
+fn resolve(key: &Entry, connect: &Connect) -> Result<Vec<SocketAddr>, Failure> {
+    let Connect { host, port, bare: _ } = connect;
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, *port)]);
+    }
+    let places = key.connect.as_ref();
+    if !key.verbs.contains(Verb::Connect)
+        || places.is_some_and(|places| !places.iter().any(|place| place.may_cover(host, *port)))
+    {
+        return Ok(Vec::new());
+    }
+    let failed = |cause| Failure { path: Some(host.clone().into()), ..Failure::request(cause) };
+    let (found, finding) = std::sync::mpsc::channel();
+    let name = (host.clone(), *port);
+    let look_up = move || {
+        // Nobody waits any longer.
+        let _ = found.send(name.to_socket_addrs().map(Iterator::collect));
+    };
+    let started = std::thread::Builder::new().name("resolver".into()).spawn(look_up);
+    started.map_err(|_| failed(Cause::Internal))?;
+    match finding.recv_timeout(RESOLVING) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(_)) => {
+            Err(failed(Cause::BadRequest("no address of this name is known here".into())))
+        }
+        Err(_) => {
+            Err(failed(Cause::BadRequest("its address could not be looked up in 5 s".into())))
         }
     }
 }
@@ -88,5 +145,13 @@ pub(super) fn file(config: &Config, is_local: bool) -> &str {
 /// The facts for a login of this key.
 pub fn at_login<'a>(config: &'a Config, clock: Clock, origin: &Origin, key: &Entry) -> Facts<'a> {
     let peer = key.networks.as_ref().and_then(|_| origin.peer());
-    Facts { file: file(config, false), clock, peer, own: "", home: None, program: None }
+    Facts {
+        file: file(config, false),
+        clock,
+        peer,
+        own: "",
+        home: None,
+        program: None,
+        reached: None,
+    }
 }

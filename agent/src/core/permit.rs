@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lariat_wire::link::{LinkError, Outbox};
+use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::{AgentRequest, FileRequest, JobRequest, Request, RuleRequest};
+use lariat_wire::protocol::request::{
+    AgentRequest, ConnectRequest, FileRequest, JobRequest, Request, RuleRequest,
+};
 use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
@@ -101,6 +104,7 @@ fn permitted(session: &Session, request: &Request) -> Result<Permitted, Failure>
     let facts = looked_up.facts();
     let grant = policy::decide(&key, request, &facts)?;
     let rule = facts.at(grant.line);
+    looked_up.reached.as_ref().map_err(Clone::clone)?;
     session.charge(buffers(request))?;
     Ok(Permitted { key, act_as: looked_up.act_as?, grant, rule })
 }
@@ -126,6 +130,8 @@ fn buffers(request: &Request) -> usize {
             768 * KIB
         }
         Request::Audit(_) => 512 * KIB,
+        Request::Connect(ConnectRequest::Connect(Connect { bare: true, .. })) => 256 * KIB,
+        Request::Connect(_) => 1536 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }
 }
@@ -143,7 +149,7 @@ impl Permit<'_> {
 
     /// What must stay permitted while the request is served.
     pub fn again(&self, request: &Request) -> Again {
-        Again::new(&self.key, request, &self.act_as)
+        Again::new(&self.key, request, &self.act_as, &self.grant.addresses)
     }
 
     /// What the audit is to say at the end of a job that this request has started, or is about to start.

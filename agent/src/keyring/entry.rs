@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::policy::Clock;
 use crate::policy::path::Root;
 use crate::policy::pattern::Pattern;
+use crate::policy::place::Place;
 
 /// How long a key may wait to take an entry over.
 const PENDING: Duration = Duration::from_secs(24 * 3600);
@@ -69,7 +70,7 @@ pub struct Entry {
     /// Whether commands of [`Self::commands`] get input.
     pub stdin: bool,
     /// What the key may reach through this host.
-    pub connect: List<Lined<String>>,
+    pub connect: List<Lined<Place>>,
     /// Where the key may listen on this host.
     pub listen: List<Lined<String>>,
     /// The host that may park connections here with this key, which then may do nothing else.
@@ -209,7 +210,7 @@ impl Entry {
             pull: texts(self.pull.as_ref(), |root| root.to_text()),
             commands,
             stdin: self.stdin,
-            connect: texts(self.connect.as_ref(), |to| to.value.clone()),
+            connect: texts(self.connect.as_ref(), |to| to.value.to_string()),
             listen: texts(self.listen.as_ref(), |at| at.value.clone()),
             max_sessions: self.max_sessions.map(limit),
             max_jobs: self.max_jobs.map(limit),

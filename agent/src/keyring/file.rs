@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
             pull: self.list(file.pull, str::parse)?,
             commands: file.commands.map(|commands| self.commands(commands)).transpose()?,
             stdin: file.stdin.is_some_and(Spanned::into_inner),
-            connect: self.list(file.connect, text)?,
+            connect: self.list(file.connect, str::parse)?,
             listen: self.list(file.listen, text)?,
             park: file.park.map(park).transpose()?,
             max_sessions: file.max_sessions,

@@ -2,10 +2,15 @@
 //!
 //! It is pure, and its matches are exhaustive: a new request does not compile until its permission is decided here.
 
+use std::net::SocketAddr;
+
 use lariat_base::escape::escape;
+use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::metadata::Preserve;
-use lariat_wire::protocol::request::{FileRequest, JobRequest, KeyRequest, Request, RuleRequest};
+use lariat_wire::protocol::request::{
+    ConnectRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
+};
 use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::verb::Verb;
 
@@ -14,6 +19,7 @@ use super::denial::{Denial, Rule};
 use super::facts::Facts;
 use super::networks;
 use super::path::{self, Root};
+use super::place::Reached;
 use crate::keyring::{Entry, Lined};
 
 /// Setuid, setgid and sticky.
@@ -30,6 +36,8 @@ pub struct Grant {
     pub program: Option<Vec<u8>>,
     /// Whether the controller may send a command input, or change its terminal.
     pub input: bool,
+    /// The addresses to connect to, none of which is looked up again.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// A rule, and what it has against a request.
@@ -52,6 +60,10 @@ fn acts_as_user(request: &Request) -> bool {
             | FileRequest::Pull(_)
             | FileRequest::Clean(_) => true,
             FileRequest::Lane(_) => false,
+        },
+        Request::Connect(request) => match request {
+            ConnectRequest::Connect(_) => false,
+            ConnectRequest::ConnectUnix(_) => true,
         },
         // Audit, keyring, rules, certificate and the agent itself are the agent's own.
         Request::Audit(_)
@@ -112,7 +124,8 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
         return Err(Denial { user, ..denied((Rule::Users, why)) });
     }
     let input = key.commands.is_none() || key.stdin;
-    let granted = Grant { line: key.verbs.line, root: None, program: None, input };
+    let line = key.verbs.line;
+    let granted = Grant { line, root: None, program: None, input, addresses: Vec::new() };
     match request {
         Request::Job(request) => match request {
             JobRequest::Run(run) => command(key, run, facts, granted),
@@ -153,6 +166,10 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
             };
             within(&asked, facts, granted)
         }
+        Request::Connect(request) => match request {
+            ConnectRequest::Connect(connect) => reach(key, connect, facts, granted),
+            ConnectRequest::ConnectUnix(connect) => socket(key, &connect.path, facts, granted),
+        },
         Request::Audit(_)
         | Request::Key(_)
         | Request::Certificate(_)
@@ -175,7 +192,8 @@ fn is_free(key: &Entry, request: &Request) -> bool {
         | Request::Audit(_)
         | Request::Key(_)
         | Request::Certificate(_)
-        | Request::Agent(_) => false,
+        | Request::Agent(_)
+        | Request::Connect(_) => false,
     }
 }
 
@@ -236,6 +254,53 @@ fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<
             Err((Rule::Commands, format!("nearest is {}, {mismatch}", facts.at(line))))
         }
         _ => no(&format!("has no {}", escape(program))),
+    }
+}
+
+/// Decides on a connection through the host: to those of the addresses that an entry covers.
+fn reach(
+    key: &Entry,
+    connect: &Connect,
+    facts: &Facts<'_>,
+    granted: Grant,
+) -> Result<Grant, Objection> {
+    let Connect { host, port, bare: _ } = connect;
+    let Some(places) = &key.connect else {
+        let addresses = facts.reached.iter().flat_map(|all| all.iter());
+        return Ok(Grant { addresses: addresses.map(|to| to.address).collect(), ..granted });
+    };
+    let covering = |to: &Reached| places.iter().find(|place| place.covers(host, *to));
+    let found = match facts.reached {
+        Some(reached) => {
+            let line = reached.iter().find_map(covering).map(|place| place.line);
+            let covered = reached.iter().filter(|to| covering(to).is_some());
+            line.map(|line| (line, covered.map(|to| to.address).collect()))
+        }
+        // Why the name could not be looked up is the answer, but only for what might be permitted.
+        None => places
+            .iter()
+            .find(|place| place.may_cover(host, *port))
+            .map(|place| (place.line, Vec::new())),
+    };
+    let (line, addresses) = found.ok_or_else(|| {
+        let (at, host) = (facts.at(places.line), escape(host.as_bytes()));
+        let inner = facts.reached.iter().any(|all| all.iter().any(|to| to.is_inner));
+        let why =
+            if inner { " (an address of this host's own must be named literally)" } else { "" };
+        (Rule::Connect, format!("{at} has no {host}:{port}{why}"))
+    })?;
+    Ok(Grant { line, addresses, ..granted })
+}
+
+/// Decides on a connection to a unix socket, which an entry names exactly.
+fn socket(key: &Entry, path: &[u8], facts: &Facts<'_>, granted: Grant) -> Result<Grant, Objection> {
+    let Some(places) = &key.connect else { return Ok(granted) };
+    match places.iter().find(|place| place.is_socket(path)) {
+        Some(place) => Ok(Grant { line: place.line, ..granted }),
+        None => {
+            let why = format!("{} has no {}", facts.at(places.line), escape(path));
+            Err((Rule::Connect, why))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Rule {
     Push,
     /// Roots of pulls.
     Pull,
+    /// Places to connect to.
+    Connect,
 }
 
 /// A request is denied.
@@ -54,6 +56,7 @@ impl Rule {
             Self::Stdin => "stdin",
             Self::Push => "push",
             Self::Pull => "pull",
+            Self::Connect => "connect",
         }
     }
 }

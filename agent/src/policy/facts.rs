@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::networks::Peer;
+use super::place::Reached;
 
 /// What is looked up before a decision.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub struct Facts<'a> {
     pub home: Option<&'a [u8]>,
     /// The path of the program that the request names, as it was looked up.
     pub program: Option<&'a [u8]>,
+    /// The addresses to connect to; `None` if they could not be looked up.
+    pub reached: Option<&'a [Reached]>,
 }
 
 impl Facts<'_> {

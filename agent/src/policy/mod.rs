@@ -9,6 +9,7 @@ pub mod networks;
 mod outline;
 pub mod path;
 pub mod pattern;
+pub mod place;
 
 pub use argv::argv;
 pub use decide::{Grant, acting_user, admit, decide};

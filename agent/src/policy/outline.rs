@@ -1,9 +1,10 @@
 //! What a decision needs to know of a request, for as long as the request runs.
 
+use lariat_wire::protocol::connect::ConnectUnix;
 use lariat_wire::protocol::exec::{Command, Run};
 use lariat_wire::protocol::metadata::Metadata;
 use lariat_wire::protocol::pull::Pull;
-use lariat_wire::protocol::request::{FileRequest, JobRequest, Request};
+use lariat_wire::protocol::request::{ConnectRequest, FileRequest, JobRequest, Request};
 use lariat_wire::protocol::tree::{Entry, PushTree, TreeOptions};
 
 use super::argv::argv;
@@ -42,7 +43,12 @@ pub fn outline(request: &Request, user: &str) -> Request {
         | Request::Key(_)
         | Request::Rule(_)
         | Request::Certificate(_)
-        | Request::Agent(_) => request.clone(),
+        | Request::Agent(_)
+        | Request::Connect(ConnectRequest::Connect(_)) => request.clone(),
+        Request::Connect(ConnectRequest::ConnectUnix(connect)) => {
+            let connect = ConnectUnix { path: connect.path.clone(), user: user() };
+            Request::Connect(ConnectRequest::ConnectUnix(connect))
+        }
         Request::File(request) => Request::File(match request {
             FileRequest::Push(push) => {
                 let mut push = push.clone();

@@ -8,6 +8,7 @@ mod attach;
 mod audit;
 mod can;
 mod clean;
+mod connect;
 mod detached;
 mod digest;
 mod examine;
@@ -59,6 +60,7 @@ pub async fn serve(
         }
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
+        Request::Connect(request) => boxed(|| connect::serve(link, request, permit, session)).await,
         Request::Certificate(request) => renew::serve(link, request, permit, session),
         Request::Agent(request) => boxed(|| upgrade::serve(link, request, permit, session)).await,
     }

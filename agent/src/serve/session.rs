@@ -229,6 +229,7 @@ fn job_of(request: &Request) -> Option<JobId> {
         | Request::Key(_)
         | Request::Certificate(_)
         | Request::Agent(_)
+        | Request::Connect(_)
         | Request::Rule(_) => None,
     }
 }

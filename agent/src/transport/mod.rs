@@ -9,11 +9,13 @@ mod tcp;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use lariat_wire::link::Link;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use lariat_wire::tls::Channel;
+use tokio::io::{AsyncRead, AsyncWrite, Empty, Interest, Join, ReadBuf, Sink};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::policy::networks::Peer;
@@ -24,9 +26,35 @@ pub use socket::Socket;
 pub use tcp::{ListenError, TcpListener};
 
 /// A connection's bytes, whatever carries them.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Ends what protects the bytes, and returns the connection below, with what has arrived from it since.
+    fn bare(self: Box<Self>) -> Baring;
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+/// A connection that is being laid bare.
+pub type Baring = Pin<Box<dyn Future<Output = io::Result<(Movable, Vec<u8>)>> + Send>>;
+
+impl Stream for Channel<Socket> {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async {
+            let (socket, first) = Self::bare(*self).await?;
+            Ok((socket.into_stream()?, first))
+        })
+    }
+}
+
+impl Stream for Movable {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async { Ok((*self, Vec::new())) })
+    }
+}
+
+/// In place of a connection that is used up.
+impl Stream for Join<Empty, Sink> {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async { Err(io::ErrorKind::NotConnected.into()) })
+    }
+}
 
 /// A session's connection. Costs one virtual call for a batch of records.
 pub type BoxStream = Box<dyn Stream>;
@@ -75,7 +103,7 @@ impl Origin {
 }
 
 /// Whether an address is one of this host's own: only these can be bound to.
-fn is_own(address: SocketAddr) -> bool {
+pub fn is_own(address: SocketAddr) -> bool {
     let mut address = address;
     address.set_ip(address.ip().to_canonical());
     address.set_port(0);
@@ -101,6 +129,19 @@ pub enum Movable {
     Unix(UnixStream),
 }
 
+trait Bytes: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Bytes for S {}
+
+impl AsFd for Movable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// A connection that is attached to no runtime.
 pub enum Detached {
     /// Over TCP.
@@ -118,7 +159,19 @@ impl Movable {
         })
     }
 
-    fn inner(self: Pin<&mut Self>) -> Pin<&mut dyn Stream> {
+    /// Does non-blocking work once the connection is ready for it, again and again while it is not.
+    pub async fn ready<T>(
+        &self,
+        interest: Interest,
+        work: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Self::Tcp(stream) => stream.async_io(interest, work).await,
+            Self::Unix(stream) => stream.async_io(interest, work).await,
+        }
+    }
+
+    fn inner(self: Pin<&mut Self>) -> Pin<&mut dyn Bytes> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Unix(stream) => Pin::new(stream),

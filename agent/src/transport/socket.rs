@@ -73,6 +73,14 @@ impl Socket {
         Ok(())
     }
 
+    /// The connection, if it is attached to a runtime.
+    pub(super) fn into_stream(self) -> io::Result<Movable> {
+        match self.state {
+            State::Attached(stream) => Ok(stream),
+            State::Detached(_) | State::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     fn written(
         &mut self,
         write: impl FnOnce(Pin<&mut Movable>) -> Poll<io::Result<usize>>,

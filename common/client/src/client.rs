@@ -6,7 +6,7 @@ use std::time::Duration;
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof;
 
-use crate::connect::{Connector, Peer, Route, Trust};
+use crate::connect::{Connector, Gateway, Peer, Route, Trust};
 use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
 use crate::key_source::KeySource;
@@ -16,6 +16,7 @@ use crate::witness::Witness;
 /// Connects to the hosts of one fleet.
 pub struct Client {
     connector: Arc<Connector>,
+    dial: Arc<dyn Dial>,
     keys: Arc<dyn KeySource>,
     limits: Limits,
     met: Met,
@@ -41,7 +42,8 @@ impl Client {
 
     fn all(trust: Trust, keys: Arc<dyn KeySource>, dial: Arc<dyn Dial>) -> Self {
         Self {
-            connector: Arc::new(Connector::new(trust, Arc::clone(&keys), dial)),
+            connector: Arc::new(Connector::new(trust, Arc::clone(&keys))),
+            dial,
             keys,
             limits: Limits::default(),
             met: Met::default(),
@@ -78,9 +80,27 @@ impl Client {
 
     /// A handle for a host, which is not connected yet.
     pub fn host(&self, peer: Peer) -> HostHandle {
-        let (connector, key) = (Arc::clone(&self.connector), proof::key_id(&self.keys.key(&peer)));
+        self.dialled(peer, Arc::clone(&self.dial))
+    }
+
+    /// A handle for a host that is reached through gateways: the first of them directly, each further one, and then
+    /// the host, through the one before. What a gateway passes on is encrypted for the host. `dial` connects to the
+    /// first of them, or to the host if there is none.
+    pub fn host_via(&self, peer: Peer, dial: Arc<dyn Dial>, gateways: Vec<Peer>) -> HostHandle {
+        let through = |dial, gateway: Peer| -> Arc<dyn Dial> {
+            Arc::new(Gateway::new(self.route(gateway, dial), self.limits.connect))
+        };
+        self.dialled(peer, gateways.into_iter().fold(dial, through))
+    }
+
+    fn route(&self, peer: Peer, dial: Arc<dyn Dial>) -> Route {
+        let (connector, witness) = (Arc::clone(&self.connector), Arc::clone(&self.witness));
+        Route::Network { connector, peer, dial, witness }
+    }
+
+    fn dialled(&self, peer: Peer, dial: Arc<dyn Dial>) -> HostHandle {
+        let key = proof::key_id(&self.keys.key(&peer));
         let (met, observer) = (self.met.clone(), Arc::clone(&self.observer));
-        let route = Route::Network { connector, peer, witness: Arc::clone(&self.witness) };
-        HostHandle::new(route, key, self.limits, met, observer)
+        HostHandle::new(self.route(peer, dial), key, self.limits, met, observer)
     }
 }

@@ -142,7 +142,7 @@ impl HostHandle {
 
     /// The host and its address, for messages.
     pub fn place(&self) -> String {
-        format!("{} ({})", self.name(), self.route.place())
+        self.route.place()
     }
 
     /// The route to the host, for additional connections.

@@ -28,7 +28,7 @@ pub use backoff::{Flapping, is_broken_connection, may_come_back};
 pub use broken::Broken;
 pub use client::Client;
 pub use connect::{BadTrust, Cause, ConnectError, Peer, Rejected, Session, Stage, Trust};
-pub use dial::{BoxStream, Dial, DialError, Dialing, Stream, Tcp};
+pub use dial::{Baring, BoxStream, Dial, DialError, Dialing, Stream, Tcp};
 pub use host::HostHandle;
 pub use key_source::KeySource;
 pub use lariat_engine::Progress;

@@ -8,5 +8,6 @@ pub mod frame;
 pub mod limits;
 pub mod link;
 pub mod memory;
+pub mod pipe;
 pub mod protocol;
 pub mod tls;

@@ -31,6 +31,7 @@ answer.
 Examples:
   lariat can deploy@ci all -- systemctl restart app
   lariat can deploy@ci web1 --push /srv/app
+  lariat can bob gw1 --connect 10.0.0.5:22
   lariat can deploy@ci web1                (everything that the key may do)")]
 pub(crate) struct Args {
     /// The key: its label or id
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     /// May it fetch this path?
     #[arg(long, value_name = "PATH", group = "action")]
     pull: Option<OsString>,
+
+    /// May it connect from the host to this address and port, or to this unix socket?
+    #[arg(long = "connect", value_name = "ADDR:PORT", group = "action")]
+    place: Option<String>,
 
     /// May it open a terminal?
     #[arg(long, group = "action")]
@@ -89,7 +94,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         hosts.check_users(user.as_deref())?;
         let questions = move |chosen: &Chosen| {
             let user = chosen.user(user.as_deref())?;
-            let request = action.as_ref().map(|action| action.request(&chosen.host, user));
+            let request = action.as_ref().and_then(|action| action.request(&chosen.host, user));
             Ok(vec![Question { name: None, request }])
         };
         Ok(Asking { key: Some(name), questions: Box::new(questions), limit: timeout, json })
@@ -98,6 +103,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 
 /// What the key would do.
 enum Action {
+    /// To a place that has been checked.
+    Connect(String),
     Run(Command),
     Push(Template),
     Pull(Vec<u8>),
@@ -106,6 +113,15 @@ enum Action {
 impl Args {
     fn action(&self) -> Result<Option<Action>, CliError> {
         let path = |path: &OsString| tilde::remote(path.as_bytes());
+        if let Some(place) = &self.place {
+            let odd = || {
+                CliError::new(format!(
+                    "--connect: {place:?} is not ADDR:PORT, nor the path of a socket"
+                ))
+            };
+            hypothetical::connect(place, None).ok_or_else(odd)?;
+            return Ok(Some(Action::Connect(place.clone())));
+        }
         let words = || self.command.iter().map(|word| word.clone().into_vec());
         Ok(match (&self.push, &self.pull, self.command.as_slice()) {
             (Some(dest), ..) => Some(Action::Push(Template::parse(&path(dest)?)?)),
@@ -119,14 +135,15 @@ impl Args {
 
 impl Action {
     /// The request that the verb would make of a host.
-    fn request(&self, host: &HostName, user: Option<String>) -> Request {
-        match self {
+    fn request(&self, host: &HostName, user: Option<String>) -> Option<Request> {
+        Some(match self {
+            Self::Connect(place) => return hypothetical::connect(place, user),
             Self::Run(command) => hypothetical::run(command.clone(), user),
             Self::Push(path) => {
                 let (preserve, overrides) = (Preserve::default(), Overrides::default());
                 hypothetical::push(path.for_host(host), user, preserve, overrides)
             }
             Self::Pull(path) => hypothetical::pull(path.clone(), user, None),
-        }
+        })
     }
 }

@@ -24,13 +24,13 @@ use crate::enrollment::list::Entry;
 use crate::enrollment::plan::{Plan, Step, Wanted, plan};
 use crate::enrollment::program::Program;
 use crate::enrollment::remote::{Broken, Remote, Tell, line, script};
-use crate::enrollment::ssh::Ssh;
 use crate::enrollment::unit;
 use crate::error::CliError;
 use crate::fanout::End;
 use crate::home::Home;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
+use crate::ssh::Ssh;
 
 /// Where packages keep an agent's state.
 const STATE: &str = "/var/lib/lariat";
@@ -287,7 +287,7 @@ impl Work<'_> {
         // A new address counts once the host has answered there.
         let known = before.filter(|before| before.enrolled.is_some());
         let address = known.map_or(self.address, |known| &known.address).clone();
-        let host = Host { address, tags, enrolled: Some(enrolled) };
+        let host = Host { address, tags, via: None, proxy: None, enrolled: Some(enrolled) };
         if before == Some(&host) {
             return Ok(false);
         }

@@ -6,9 +6,9 @@ use std::path::Path;
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
 
-use crate::enrollment::place::Place;
 use crate::error::CliError;
 use crate::inventory::Tag;
+use crate::ssh::Place;
 use crate::text_file::lines;
 
 /// Largest file, in bytes.

@@ -7,20 +7,16 @@
 mod facts;
 mod install;
 mod list;
-mod place;
 mod plan;
 mod program;
 mod remote;
 mod reply;
-mod ssh;
 mod unit;
 
 pub(crate) use install::{Installation, Installer};
 pub(crate) use list::{Entry, read as read_list};
-pub(crate) use place::Place;
 pub(crate) use plan::Step;
 pub(crate) use program::Program;
-pub(crate) use ssh::Ssh;
 
 /// What runs on the host.
 const SCRIPT: &str = include_str!("script.sh");

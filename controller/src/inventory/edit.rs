@@ -125,7 +125,8 @@ fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
         .into_iter()
         .chain(next)
     });
-    always.into_iter().chain(enrolled)
+    let via = host.via.as_ref().map(|via| ("via", value(via.to_string())));
+    always.into_iter().chain(via).chain(enrolled)
 }
 
 /// Appends a new table at the end of the text, below any comments.
@@ -212,7 +213,13 @@ mod tests {
         let text = "[hosts.a] # the first\naddress = \"10.0.0.1:7433\" # here\ntags = [ ] # none\n";
         let mut document: DocumentMut = text.parse().unwrap();
         let address = "10.0.0.1".parse().unwrap();
-        let host = Host { address, tags: vec!["web".parse().unwrap()], enrolled: Some(ENROLLED) };
+        let host = Host {
+            address,
+            tags: vec!["web".parse().unwrap()],
+            via: None,
+            proxy: None,
+            enrolled: Some(ENROLLED),
+        };
         renewed(&mut document, &"a".parse().unwrap(), &host).unwrap();
         insta::assert_snapshot!(document.to_string(), @r#"
         [hosts.a] # the first

@@ -17,6 +17,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::CliError;
 use crate::home::Home;
+use crate::ssh::Proxy;
+use crate::via::Via;
 pub(crate) use tag::{BadTag, Tag};
 
 /// The hosts of the fleet.
@@ -25,6 +27,19 @@ pub(crate) use tag::{BadTag, Tag};
 pub(crate) struct Inventory {
     #[serde(default)]
     hosts: BTreeMap<HostName, Host>,
+    #[serde(default)]
+    defaults: Defaults,
+}
+
+/// What holds for hosts that do not say otherwise.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Defaults {
+    /// The gateways on the way.
+    pub(crate) via: Option<Via>,
+    /// The command that connects.
+    #[serde(default, deserialize_with = "some_from_text")]
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// A host's entry.
@@ -35,6 +50,10 @@ pub(crate) struct Host {
     pub(crate) address: Address,
     /// Tags, which name groups of hosts in targets.
     pub(crate) tags: Vec<Tag>,
+    /// The gateways on the way to it, if it says so itself.
+    pub(crate) via: Option<Via>,
+    /// The command that connects to it, if it says so itself.
+    pub(crate) proxy: Option<Proxy>,
     /// The data that authenticates it; `None` for a host that was only added by hand or imported.
     pub(crate) enrolled: Option<Enrolled>,
 }
@@ -66,6 +85,9 @@ struct Written {
     address: Address,
     #[serde(default, deserialize_with = "tags")]
     tags: Vec<Tag>,
+    via: Option<Via>,
+    #[serde(default, deserialize_with = "some_from_text")]
+    proxy: Option<Proxy>,
     #[serde(default, deserialize_with = "some_from_text")]
     enrolment: Option<EnrolmentId>,
     #[serde(default, deserialize_with = "some_from_text")]
@@ -78,14 +100,14 @@ impl TryFrom<Written> for Host {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
-        let Written { address, tags, enrolment, spki, spki_next } = written;
+        let Written { address, tags, via, proxy, enrolment, spki, spki_next } = written;
         let enrolled = match (enrolment, spki) {
             (Some(enrolment), Some(spki)) => Some(Enrolled { enrolment, spki, next: spki_next }),
             (None, None) => None,
             (Some(_), None) => return Err("the key spki is missing, which belongs to `enrolment`"),
             (None, Some(_)) => return Err("the key enrolment is missing, which belongs to `spki`"),
         };
-        Ok(Self { address, tags, enrolled })
+        Ok(Self { address, tags, via, proxy, enrolled })
     }
 }
 
@@ -130,7 +152,12 @@ impl Inventory {
 
     /// An inventory of these hosts.
     pub(crate) fn of(hosts: BTreeMap<HostName, Host>) -> Self {
-        Self { hosts }
+        Self { hosts, defaults: Defaults::default() }
+    }
+
+    /// What holds for hosts that do not say otherwise.
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
     }
 
     /// The host with this name. Otherwise the error suggests a similar name.

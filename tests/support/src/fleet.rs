@@ -145,6 +145,19 @@ impl TestFleet {
         std::fs::write(&path, format!("{}{rules}", &text[..start])).expect("it can be written");
     }
 
+    /// Adds a line to a host's table in the inventory.
+    ///
+    /// # Panics
+    /// If the inventory has no such host.
+    pub fn add_to_inventory(&self, host: &str, line: &str) {
+        let path = self.home().join("hosts.toml");
+        let text = std::fs::read_to_string(&path).expect("an inventory");
+        let heading = format!("\n[hosts.{host}]\n");
+        assert!(text.contains(&heading), "{text}");
+        let text = text.replacen(&heading, &format!("{heading}{line}\n"), 1);
+        std::fs::write(&path, text).expect("the inventory can be written");
+    }
+
     /// Changes a host's address in the inventory, for instance to that of a proxy.
     ///
     /// # Panics

@@ -1,9 +1,11 @@
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lariat_base::name::{JobId, TransferId};
 use lariat_wire::protocol::can::Can;
 use lariat_wire::protocol::clean::Clean;
 use lariat_wire::protocol::exec::{Attach, Resize, Signal};
+use lariat_wire::protocol::hypothetical;
 use lariat_wire::protocol::job::{Kill, List as ListJobs, Logs, Start};
 use lariat_wire::protocol::key::{KeyList, KeyRevoke, KeyRotate};
 use lariat_wire::protocol::metadata::Metadata;
@@ -21,6 +23,12 @@ use crate::policy::Clock;
 use crate::policy::networks::Peer;
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+/// The address of the requests that connect.
+static REACHED: [Reached; 1] = [Reached {
+    address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)), 22),
+    is_inner: false,
+}];
 
 /// The entry with these lines behind its first five, which has every verb that can be narrowed unless they say
 /// otherwise.
@@ -96,6 +104,10 @@ fn pull(path: &str, tree: Option<TreeOptions>) -> Request {
     Request::File(FileRequest::Pull(Pull { transfer, source, sending, tree, user: None }))
 }
 
+fn connect(to: &str) -> Request {
+    hypothetical::connect(to, None).unwrap()
+}
+
 fn can(key: Option<&str>) -> Request {
     let key = key.map(ToOwned::to_owned);
     Request::Rule(RuleRequest::Can(Can { key, request: None }))
@@ -143,6 +155,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("pull out", pull("/etc/passwd", None)),
         ("clean", Request::File(FileRequest::Clean(clean))),
         ("lane", Request::File(FileRequest::Lane(lane))),
+        ("connect", connect("10.0.0.5:22")),
+        ("socket", connect("/run/db")),
         ("can", can(None)),
         ("can of it", can(Some("x"))),
         ("can of others", can(Some("bob"))),
@@ -157,6 +171,7 @@ fn facts() -> Facts<'static> {
         own: "root",
         home: Some(b"/root"),
         program: Some(b"/usr/bin/id"),
+        reached: Some(&REACHED),
     }
 }
 
@@ -211,7 +226,7 @@ fn every_request_against_every_rule() {
         ("pull", &["pull", "pull out"]),
         ("keys", &["all logs", "can of others"]),
         ("audit", &[]),
-        ("connect", &[]),
+        ("connect", &["connect", "socket"]),
         ("listen", &[]),
         ("status", &[]),
         ("note", &[]),
@@ -245,11 +260,12 @@ fn every_request_against_every_rule() {
     // A single user is the default, and the only one.
     assert_eq!(permitted("users = [\"www\"]\n"), all_but(&OTHERS));
     assert_eq!(permitted("users = [\"root\"]\n"), all_but(&[&OTHERS[..], &["as www"]].concat()));
-    let on_jobs = ["attach", "list", "logs", "kill", "lane", "can", "can of it"];
+    // A TCP connection has no user.
+    let on_jobs = ["attach", "list", "logs", "kill", "lane", "connect", "can", "can of it"];
     assert_eq!(permitted("users = []\n"), on_jobs);
     assert_eq!(
         permitted("users = [\"db\", \"www\"]\n"),
-        ["as www", "attach", "list", "logs", "kill", "lane", "can", "can of it"]
+        ["as www", "attach", "list", "logs", "kill", "lane", "connect", "can", "can of it"]
     );
     let commands = "commands = [[\"/usr/bin/id\", \"-u\"]]\n";
     let denied = [&not_this_command[..], &OTHERS].concat();
@@ -270,7 +286,43 @@ fn every_request_against_every_rule() {
         all_but(&[&OTHERS[..], &["pull out"]].concat())
     );
     assert_eq!(permitted("pull = []\n"), all_but(&[&OTHERS[..], &["pull", "pull out"]].concat()));
-    assert_eq!(permitted("connect = []\nlisten = []\n"), all_but(&OTHERS));
+    for (places, not) in [
+        ("", &["connect", "socket"][..]),
+        ("\"10.0.0.0/8:22\"", &["socket"]),
+        ("\"10.0.0.5:23\", \"host:web1\"", &["connect", "socket"]),
+        ("\"/run/db\"", &["connect"]),
+        ("\"/run/db\", \"10.0.0.5:*\"", &[]),
+    ] {
+        let rules = format!("connect = [{places}]\nlisten = []\n");
+        assert_eq!(permitted(&rules), all_but(&[&OTHERS[..], not].concat()), "{places}");
+    }
+}
+
+#[test]
+fn a_connection_goes_to_the_addresses_that_were_decided_on_and_no_others() {
+    let key = key("connect = [\n  \"db:5432\",\n  \"10.0.0.0/8:5432\",\n]\n");
+    let reached = |texts: &[&str]| -> Vec<Reached> {
+        texts.iter().map(|text| Reached::new(text.parse().unwrap(), |_| false)).collect()
+    };
+    let said = |host: &str, reached: Option<&[Reached]>| {
+        let granted = decide(&key, &connect(host), &Facts { reached, ..facts() });
+        granted.map(|grant| (grant.line, grant.addresses)).map_err(|denial| denial.to_string())
+    };
+    let both = reached(&["192.0.2.1:5432", "[::ffff:10.0.0.7]:5432", "127.0.0.1:5432"]);
+    let addresses: Vec<SocketAddr> = both.iter().map(|to| to.address).collect();
+    assert_eq!(said("db:5432", Some(&both)), Ok((8, addresses[..2].to_vec())));
+    assert_eq!(said("other:5432", Some(&both)), Ok((9, addresses[1..2].to_vec())));
+    assert_eq!(
+        said("other:5432", Some(&both[2..])).unwrap_err(),
+        "connect: keyring.toml:7 has no other:5432 (an address of this host's own must be named literally)"
+    );
+    assert_eq!(
+        said("other:22", Some(&reached(&["192.0.2.1:22"]))).unwrap_err(),
+        "connect: keyring.toml:7 has no other:22"
+    );
+    // What could not be looked up has no address, and is told only for what might be permitted.
+    assert_eq!(said("db:5432", None), Ok((8, Vec::new())));
+    assert!(said("db:22", None).is_err());
 }
 
 #[test]
@@ -386,12 +438,18 @@ fn a_permit_carries_what_was_decided() {
     let key = key("commands = [[\"/usr/bin/id\", \"..\"]]\npush = [\"/srv\"]\n");
     let granted = decide(&key, &job(argv(&["id"])), &facts()).unwrap();
     let program = Some(b"/usr/bin/id".to_vec());
-    assert_eq!(granted, Grant { line: 7, root: None, program, input: false });
+    assert_eq!(
+        granted,
+        Grant { line: 7, root: None, program, input: false, addresses: Vec::new() }
+    );
     let granted = decide(&key, &push_tree("/srv/x/", TreeOptions::default()), &facts()).unwrap();
     assert_eq!(granted.root, Some("/srv".parse().unwrap()));
     let local = Entry::local(5, Verbs::all());
     let granted = decide(&local, &job(argv(&["id"])), &facts()).unwrap();
-    assert_eq!(granted, Grant { line: 0, root: None, program: None, input: true });
+    assert_eq!(
+        granted,
+        Grant { line: 0, root: None, program: None, input: true, addresses: Vec::new() }
+    );
 }
 
 /// Rules that narrow, some of which permit something.
@@ -407,6 +465,8 @@ fn rule() -> impl Strategy<Value = &'static str> {
         "push = [\"/srv/up/x\"]\n",
         "pull = [\"/\"]\n",
         "pull = []\n",
+        "connect = [\"*:22\"]\n",
+        "connect = [\"/run/db\"]\n",
         "not_after = 2030-01-01T00:00:00Z\n",
         "not_after = 2000-01-01T00:00:00Z\n",
     ])
@@ -415,7 +475,7 @@ fn rule() -> impl Strategy<Value = &'static str> {
 proptest! {
     /// A rule takes away: with one more, a key may do nothing that it might not do before.
     #[test]
-    fn a_rule_never_permits_more(rules in proptest::collection::vec(rule(), 0..5), which in 0_usize..26) {
+    fn a_rule_never_permits_more(rules in proptest::collection::vec(rule(), 0..5), which in 0_usize..28) {
         let mut names = std::collections::HashSet::new();
         let rules: Vec<&str> =
             rules.into_iter().filter(|rule| names.insert(rule.split(' ').next())).collect();

@@ -30,23 +30,22 @@ const AGAIN_AFTER: Duration = Duration::from_millis(700);
 pub(crate) struct Connector {
     trust: Trust,
     keys: Arc<dyn KeySource>,
-    dial: Arc<dyn Dial>,
 }
 
 impl Connector {
-    /// Trusts the hosts of one fleet, authenticates with one of `keys`, and connects by `dial`.
-    pub(crate) fn new(trust: Trust, keys: Arc<dyn KeySource>, dial: Arc<dyn Dial>) -> Self {
-        Self { trust, keys, dial }
+    /// Trusts the hosts of one fleet, and authenticates with one of `keys`.
+    pub(crate) fn new(trust: Trust, keys: Arc<dyn KeySource>) -> Self {
+        Self { trust, keys }
     }
 
-    /// Connects to a host within `limit` and sends it `first` together with the login. Updates `stage` during
+    /// Connects to a host by `dial` within `limit` and sends it `first` together with the login. Updates `stage` during
     /// the attempt; `eager` begins further attempts sooner.
     ///
     /// `first` may have reached the agent even if this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
     pub(crate) async fn connect<M: Message>(
         &self,
-        peer: &Peer,
+        (peer, dial): (&Peer, &dyn Dial),
         first: &M,
         limit: Duration,
         eager: bool,
@@ -54,12 +53,14 @@ impl Connector {
     ) -> Result<Session, ConnectError> {
         stage.set(Stage::Connect);
         let every = if eager { AGAIN_AFTER } else { SECOND_AFTER };
-        let result = match timeout(limit, self.with_each_key(peer, first, every, stage)).await {
-            Ok(result) => result,
-            Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
-        };
+        let result =
+            match timeout(limit, self.with_each_key((peer, dial), first, every, stage)).await {
+                Ok(result) => result,
+                Err(_) => Err(Cause::Timeout { stage: stage.get(), limit }),
+            };
         result.map_err(|cause| ConnectError {
             host: peer.name.clone(),
+            via: dial.via(),
             place: peer.address.to_string(),
             stage: stage.get(),
             cause: Box::new(cause),
@@ -69,7 +70,7 @@ impl Connector {
     /// Tries another key, if there is one, where the host denies one: the key may have been replaced meanwhile.
     async fn with_each_key<M: Message>(
         &self,
-        peer: &Peer,
+        (peer, dial): (&Peer, &dyn Dial),
         first: &M,
         every: Duration,
         stage: &Cell<Stage>,
@@ -77,7 +78,7 @@ impl Connector {
         let mut key = self.keys.key(peer);
         let mut denied = Vec::new();
         loop {
-            let failed = match self.attempt(peer, &key, first, every, stage).await {
+            let failed = match self.attempt((peer, dial), &key, first, every, stage).await {
                 Err(Cause::Denied) => Cause::Denied,
                 result => return result,
             };
@@ -89,7 +90,7 @@ impl Connector {
 
     async fn attempt<M: Message>(
         &self,
-        peer: &Peer,
+        (peer, dial): (&Peer, &dyn Dial),
         key: &Secret,
         first: &M,
         every: Duration,
@@ -99,7 +100,7 @@ impl Connector {
         let frame = || message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect));
         let request = if early { frame()? } else { Vec::new() };
         let Greeted { mut secured, challenge } =
-            greeted(self.dial.as_ref(), &self.trust, peer, stage, every).await?;
+            greeted(dial, &self.trust, peer, stage, every).await?;
         let asked = Instant::now();
         let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
         let mut session = Session::new(secured.stream, welcome, early.then_some(M::KIND));

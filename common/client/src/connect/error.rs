@@ -13,10 +13,12 @@ use crate::dial::DialError;
 
 /// A host could not be reached, or one end refused the other.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} ({place}): {cause}")]
+#[error("{host}{}: {cause}", way(via.as_deref(), place))]
 pub struct ConnectError {
     /// The host.
     pub host: HostName,
+    /// The gateways on the way, if there are any.
+    pub via: Option<String>,
     /// The address, or the socket of a local agent.
     pub place: String,
     /// The cause.
@@ -25,10 +27,19 @@ pub struct ConnectError {
     pub(super) stage: Stage,
 }
 
+/// How the host was to be reached, behind its name.
+pub(crate) fn way(via: Option<&str>, place: &str) -> String {
+    via.map_or_else(|| format!(" ({place})"), |via| format!(" via {via}"))
+}
+
 impl ConnectError {
     /// Whether one end refused the other, so that the same attempt fails again.
     pub fn is_refusal(&self) -> bool {
-        matches!(*self.cause, Cause::Denied | Cause::Rejected(_) | Cause::Login(_))
+        match &*self.cause {
+            Cause::Denied | Cause::Rejected(_) | Cause::Login(_) => true,
+            Cause::Dial(DialError::Leg { is_refusal, .. }) => *is_refusal,
+            _ => false,
+        }
     }
 
     /// Whether the agent may have received the login and acted on the first request.

@@ -38,6 +38,7 @@ pub(crate) async fn connect<M: Message>(
     };
     result.map_err(|cause| ConnectError {
         host: host.clone(),
+        via: None,
         place: socket.display().to_string(),
         stage: stage.get(),
         cause: Box::new(cause),

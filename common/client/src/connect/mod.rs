@@ -6,6 +6,7 @@
 
 mod connector;
 mod error;
+mod gateway;
 mod local;
 mod login;
 mod peer;
@@ -20,6 +21,7 @@ mod tests;
 
 pub(crate) use connector::Connector;
 pub use error::{Cause, ConnectError, Stage};
+pub(crate) use gateway::Gateway;
 pub use peer::Peer;
 pub(crate) use route::Route;
 pub use session::Session;

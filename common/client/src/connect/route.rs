@@ -9,11 +9,12 @@ use lariat_base::name::HostName;
 use lariat_wire::protocol::Message;
 
 use super::connector::Connector;
-use super::error::{ConnectError, Stage};
+use super::error::{ConnectError, Stage, way};
 use super::local;
 use super::peer::Peer;
 use super::session::Session;
 use crate::address::Address;
+use crate::dial::Dial;
 use crate::witness::Witness;
 
 /// The route to one host.
@@ -25,6 +26,8 @@ pub(crate) enum Route {
         connector: Arc<Connector>,
         /// The host.
         peer: Peer,
+        /// Makes connections to its address.
+        dial: Arc<dyn Dial>,
         /// Remembers what the host shows of its audit, and its certificate.
         witness: Arc<dyn Witness>,
     },
@@ -54,12 +57,13 @@ impl Route {
         }
     }
 
-    /// The host's address or socket, for messages.
+    /// The host, and its address, its socket or the gateways on the way, for messages.
     pub(crate) fn place(&self) -> String {
-        match self {
-            Self::Network { peer, .. } => peer.address.to_string(),
-            Self::Local { socket, .. } => socket.display().to_string(),
-        }
+        let (via, place) = match self {
+            Self::Network { peer, dial, .. } => (dial.via(), peer.address.to_string()),
+            Self::Local { socket, .. } => (None, socket.display().to_string()),
+        };
+        format!("{}{}", self.name(), way(via.as_deref(), &place))
     }
 
     /// Tries once to connect to the host and to send it `first`: see [`Connector::connect`].
@@ -71,9 +75,10 @@ impl Route {
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         match self {
-            Self::Network { connector, peer, witness } => {
+            Self::Network { connector, peer, dial, witness } => {
                 let mut shown = witness.connecting(peer);
-                let mut session = connector.connect(peer, first, limit, eager, stage).await?;
+                let mut session =
+                    connector.connect((peer, &**dial), first, limit, eager, stage).await?;
                 session.certificate.iter().for_each(|der| witness.certified(peer, der));
                 shown(session.welcome.audit);
                 session.link.reader.on_audit(shown);

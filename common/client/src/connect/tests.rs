@@ -65,7 +65,7 @@ impl World {
 
     fn connector(&self) -> Connector {
         let trust = Trust::new(self.ca.certificate().clone()).unwrap();
-        Connector::new(trust, Arc::new(self.key.clone()), Arc::new(Tcp))
+        Connector::new(trust, Arc::new(self.key.clone()))
     }
 
     /// Starts an agent whose certificate is for `name`, and returns its data as of `web1`.
@@ -107,7 +107,7 @@ impl World {
 
     async fn try_connect(&self, peer: &Peer) -> Result<Session, ConnectError> {
         let (connector, stage) = (self.connector(), Cell::new(Stage::Connect));
-        connector.connect(peer, &Ping { nonce: 5 }, LIMIT, false, &stage).await
+        connector.connect((peer, &Tcp), &Ping { nonce: 5 }, LIMIT, false, &stage).await
     }
 
     async fn refused(&self, agent: Agent) -> ConnectError {
@@ -196,7 +196,7 @@ async fn a_first_connection_without_an_answer_has_another_beside_it() {
     let peer = world.agent("web1", Agent::SilentAtFirst).await;
     let stage = Cell::new(Stage::Connect);
     let (connector, ping) = (world.connector(), Ping { nonce: 5 });
-    let mut session = connector.connect(&peer, &ping, LIMIT, true, &stage).await.unwrap();
+    let mut session = connector.connect((&peer, &Tcp), &ping, LIMIT, true, &stage).await.unwrap();
     assert_eq!(session.link.expect::<Pong>().await.unwrap(), Pong { nonce: 5 });
 }
 
@@ -204,6 +204,7 @@ async fn a_first_connection_without_an_answer_has_another_beside_it() {
 fn every_failure_tells_what_was_sent_and_whether_the_host_answered() {
     let error = |stage| ConnectError {
         host: "web1".parse().unwrap(),
+        via: None,
         place: "127.0.0.1:7433".to_owned(),
         cause: Box::new(Cause::Cut(stage)),
         stage,
@@ -264,7 +265,7 @@ async fn one_deadline_covers_it_all() {
     for agent in [Agent::SaysNothing, Agent::SilentAfterLogin] {
         let peer = world.agent("web1", agent).await;
         let (connector, stage) = (world.connector(), Cell::new(Stage::Connect));
-        let asked = connector.connect(&peer, &Ping { nonce: 0 }, limit, false, &stage);
+        let asked = connector.connect((&peer, &Tcp), &Ping { nonce: 0 }, limit, false, &stage);
         let error = asked.await.err().unwrap();
         assert!(matches!(*error.cause, Cause::Timeout { .. }), "{error}");
         assert_eq!(error.may_have_asked(), agent == Agent::SilentAfterLogin);

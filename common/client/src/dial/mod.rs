@@ -1,32 +1,73 @@
 //! Makes connections to addresses. All other code works over any kind of stream.
 
+mod after;
 mod tcp;
 
 use std::io;
 use std::pin::Pin;
 
 use lariat_base::os_error::io_error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use lariat_wire::tls::Channel;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Address;
+use after::After;
 
 pub use tcp::Tcp;
 
 /// A connection's bytes, whatever carries them.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Ends what protects the bytes, in order and at both ends, and returns the connection below. What protects
+    /// nothing returns itself.
+    fn bare(self: Box<Self>) -> Baring;
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+/// A connection that is being laid bare.
+pub type Baring = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
+
+impl Stream for TcpStream {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async { Ok(self as BoxStream) })
+    }
+}
+
+impl Stream for UnixStream {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async { Ok(self as BoxStream) })
+    }
+}
+
+impl Stream for DuplexStream {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async { Ok(self as BoxStream) })
+    }
+}
+
+impl Stream for Channel<BoxStream> {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async {
+            let (stream, first) = Self::bare(*self).await?;
+            Ok(Box::new(After::new(first, stream)) as BoxStream)
+        })
+    }
+}
 
 /// A connection that a session uses: one virtual call for a batch of records.
 pub type BoxStream = Box<dyn Stream>;
 
 /// A connection in the making.
-pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, DialError>> + Send + 'a>>;
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, DialError>> + 'a>>;
 
 /// Makes connections to agents. The caller sets the deadline and cancels by dropping the future.
 pub trait Dial: Send + Sync {
     /// Connects to an address.
     fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a>;
+
+    /// The gateways on the way, for messages; `None` if there are none.
+    fn via(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Why no connection to an address could be made.
@@ -41,6 +82,14 @@ pub enum DialError {
     /// The agent on this machine does not listen on its socket.
     #[error("connect: {}{}", io_error(.0), socket_hint(.0))]
     Socket(#[source] io::Error),
+    /// A gateway on the way could not be reached, refused this controller, or did not connect any further.
+    #[error("{source}")]
+    Leg {
+        /// What failed there.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether it was refused, so that the same attempt fails again.
+        is_refusal: bool,
+    },
 }
 
 /// The resolver's message, without what it says of every failure.

@@ -104,6 +104,14 @@ impl<S: AsyncRead + AsyncWrite> Link<S> {
         self.writer.outbox()
     }
 
+    /// The stream below, from which nothing was read that belongs to no frame.
+    pub fn into_stream(self) -> S
+    where
+        S: Unpin,
+    {
+        self.reader.into_stream().unsplit(self.writer.into_stream())
+    }
+
     /// Adds what this connection carries from now on to `traffic`.
     pub fn count(&mut self, traffic: &Traffic) {
         self.reader.count(traffic.clone());

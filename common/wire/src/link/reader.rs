@@ -121,6 +121,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
+    pub(super) fn into_stream(self) -> R {
+        self.stream
+    }
+
     /// Sends the first ping after this much silence, instead of [`PING_AFTER`].
     pub fn ping_after(&mut self, silence: Duration) {
         self.ping_after = silence.min(PING_AFTER);

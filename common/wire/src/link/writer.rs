@@ -51,6 +51,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Self { stream, outbox, pending, sent: 0, unfinished: false, traffic }
     }
 
+    pub(super) fn into_stream(self) -> W {
+        self.stream
+    }
+
     /// Posts control messages.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox

@@ -51,6 +51,8 @@ pub enum Action {
     Start,
     /// Removing a file or directory.
     Remove,
+    /// Connecting through the host, or using such a connection.
+    Connect,
 }
 
 /// Why a request failed.
@@ -190,6 +192,7 @@ impl Action {
             Self::Verify => "verify",
             Self::Start => "start",
             Self::Remove => "remove",
+            Self::Connect => "connect to",
         }
     }
 }

@@ -6,6 +6,7 @@ use super::audit::{
 };
 use super::can::{Asked, Can, Permissions, Verdict};
 use super::clean::{Clean, Cleaned};
+use super::connect::{Connect, ConnectUnix, Connected, PipeEnd, PipeTaken};
 use super::doctor::{Buffers, Examine, Examined, Finding};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
@@ -86,6 +87,14 @@ fn jobs(s: &mut Seen, job: JobId) {
     check(s, &Killed);
 }
 
+fn connect(s: &mut Seen) {
+    check(s, &Connect { host: "10.0.0.3".to_owned(), port: 7433, bare: true });
+    check(s, &ConnectUnix { path: b"/run/db".to_vec(), user: Some("www".to_owned()) });
+    check(s, &Connected { address: "10.0.0.3:7433".to_owned() });
+    check(s, &PipeTaken { bytes: 65536 });
+    check(s, &PipeEnd);
+}
+
 fn can(s: &mut Seen) {
     let request = Some(Asked { kind: 0x35, payload: vec![1, 2] });
     check(s, &Can { key: Some("alice".to_owned()), request });
@@ -146,6 +155,7 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Release);
     jobs(s, job);
     can(s);
+    connect(s);
     let transfer = TransferId([0x7f; 16]);
     let ctime = Time { secs: 5, nanos: 6 };
     let offer = Offer {

@@ -2,10 +2,11 @@
 
 use lariat_base::name::{JobId, TransferId};
 
+use super::connect::{Connect, ConnectUnix};
 use super::exec::{Command, Resize, Run, Streams};
 use super::metadata::{Metadata, Preserve};
 use super::pull::Pull;
-use super::request::{FileRequest, JobRequest, Request};
+use super::request::{ConnectRequest, FileRequest, JobRequest, Request};
 use super::transfer::{Destination, Identity, Offer, Overrides, Push, Sending};
 use super::tree::TreeOptions;
 
@@ -49,6 +50,23 @@ pub fn push(
         dry_run: true,
         user,
     }))
+}
+
+/// The request to connect to `ADDR:PORT`, or to a unix socket by its absolute path; `None` if it is neither.
+pub fn connect(to: &str, user: Option<String>) -> Option<Request> {
+    if to.starts_with('/') {
+        let connect = ConnectUnix { path: to.into(), user };
+        return Some(Request::Connect(ConnectRequest::ConnectUnix(connect)));
+    }
+    let (host, port) = to.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bare.is_none() && host.contains(':') {
+        return None;
+    }
+    let connect =
+        Connect { host: bare.unwrap_or(host).to_owned(), port: port.parse().ok()?, bare: false };
+    let request = Request::Connect(ConnectRequest::Connect(connect));
+    request.check().is_ok().then_some(request)
 }
 
 /// The request to pull a path. The home itself is no path on the wire.

@@ -46,6 +46,9 @@ pub enum Invalid {
     /// A certificate or a signing request is too long.
     #[error("a certificate or a signing request over {MAX_CERTIFICATE} bytes")]
     Certificate,
+    /// A host is not a name or an address, or a port is 0.
+    #[error("this is no address and port to connect to")]
+    Address,
     /// A lane's number is not one of those that a transfer can have.
     #[error("a transfer has lanes 1 to 7")]
     Lane,

@@ -208,13 +208,29 @@ kinds! {
     Examine = 0x85,
     /// What was found: [`super::doctor::Examined`].
     Examined = 0x86,
+
+    /// Connect from the host to an address: [`super::connect::Connect`].
+    Connect = 0x90,
+    /// Connect from the host to a unix socket: [`super::connect::ConnectUnix`].
+    ConnectUnix = 0x91,
+    /// The connection exists: [`super::connect::Connected`].
+    Connected = 0x92,
+    /// Bulk: the pipe's next bytes.
+    PipeBytes = 0x93,
+    /// More may be sent: [`super::connect::PipeTaken`].
+    PipeTaken = 0x94,
+    /// No byte follows: [`super::connect::PipeEnd`].
+    PipeEnd = 0x95,
 }
 
 impl Kind {
     /// Whether the payload is raw bytes that never pass through serde.
     pub const fn is_bulk(self) -> bool {
-        use Kind::{AuditBytes, Chunk, Literal, Pack, Pieces, Stderr, Stdin, Stdout};
-        matches!(self, Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack | AuditBytes)
+        use Kind::{AuditBytes, Chunk, Literal, Pack, Pieces, PipeBytes, Stderr, Stdin, Stdout};
+        matches!(
+            self,
+            Stdout | Stderr | Stdin | Chunk | Pieces | Literal | Pack | AuditBytes | PipeBytes
+        )
     }
 
     /// Whether frames of this kind come before authentication.

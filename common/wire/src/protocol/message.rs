@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use super::invalid::Invalid;
 use super::kind::Kind;
 use super::{
-    audit, can, clean, doctor, exec, failure, job, key, pull, renewal, session, transfer, tree,
-    upgrade,
+    audit, can, clean, connect, doctor, exec, failure, job, key, pull, renewal, session, transfer,
+    tree, upgrade,
 };
 use crate::codec;
 
@@ -117,4 +117,9 @@ messages! {
     UpgradeState: upgrade::UpgradeState;
     Examine: doctor::Examine;
     Examined: doctor::Examined;
+    Connect: connect::Connect, check;
+    ConnectUnix: connect::ConnectUnix, check;
+    Connected: connect::Connected;
+    PipeTaken: connect::PipeTaken;
+    PipeEnd: connect::PipeEnd;
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod can;
 pub mod clean;
+pub mod connect;
 pub mod doctor;
 pub mod exec;
 pub mod failure;

@@ -5,6 +5,7 @@ use super::Kind;
 use super::audit::{AcceptAudit, ReadAudit};
 use super::can::Can;
 use super::clean::Clean;
+use super::connect::{Connect, ConnectUnix};
 use super::doctor::Examine;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
@@ -171,6 +172,14 @@ requests! {
         AcceptAudit, |_| Verb::Audit, |_| None, Second;
     }
 
+    /// Requests for connections through the host.
+    enum ConnectRequest {
+        /// To an address. A TCP connection has no user.
+        Connect, |_| Verb::Connect, |_| None, Second;
+        /// To a unix socket.
+        ConnectUnix, |_| Verb::Connect, |connect| connect.user.as_deref(), Second;
+    }
+
     /// Requests about rules.
     enum RuleRequest {
         /// Ask what a key may do. About itself every key may ask.
@@ -195,6 +204,8 @@ pub enum Request {
     Certificate(CertificateRequest),
     /// About the agent itself.
     Agent(AgentRequest),
+    /// For a connection through the host.
+    Connect(ConnectRequest),
 }
 
 /// Why a frame is not a request.
@@ -232,6 +243,9 @@ impl Request {
         if let Some(request) = AgentRequest::decode(kind, payload) {
             return Ok(Self::Agent(request?));
         }
+        if let Some(request) = ConnectRequest::decode(kind, payload) {
+            return Ok(Self::Connect(request?));
+        }
         Err(BadRequest::Kind(kind))
     }
 
@@ -245,6 +259,7 @@ impl Request {
             Self::Rule(request) => request.encode(),
             Self::Certificate(request) => request.encode(),
             Self::Agent(request) => request.encode(),
+            Self::Connect(request) => request.encode(),
         }
     }
 
@@ -258,6 +273,7 @@ impl Request {
             Self::Rule(request) => request.check(),
             Self::Certificate(request) => request.check(),
             Self::Agent(request) => request.check(),
+            Self::Connect(request) => request.check(),
         }
     }
 
@@ -271,6 +287,7 @@ impl Request {
             Self::Rule(request) => request.verb(),
             Self::Certificate(request) => request.verb(),
             Self::Agent(request) => request.verb(),
+            Self::Connect(request) => request.verb(),
         }
     }
 
@@ -284,6 +301,7 @@ impl Request {
             Self::Rule(request) => request.user(),
             Self::Certificate(request) => request.user(),
             Self::Agent(request) => request.user(),
+            Self::Connect(request) => request.user(),
         }
     }
 }
@@ -307,6 +325,7 @@ impl Kind {
             .or_else(|| RuleRequest::flight(self))
             .or_else(|| CertificateRequest::flight(self))
             .or_else(|| AgentRequest::flight(self))
+            .or_else(|| ConnectRequest::flight(self))
     }
 }
 
@@ -340,7 +359,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 24);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 26);
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! and reads one record at a time, which costs more than the ciphers do. Here a record is opened directly
 //! into the reader's buffer and sealed directly from the writer's, and many of them go into one system call.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::Connection;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;
@@ -220,6 +221,26 @@ impl<S> Channel<S> {
             sealed += part.len();
         }
         sealed
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
+    /// Ends TLS in order and waits until the peer has done so, both without ending the stream below. Returns that
+    /// stream, and the bytes that have arrived from it after the peer's end of TLS.
+    ///
+    /// Fails if the peer sends anything else before its end.
+    pub async fn bare(mut self) -> io::Result<(S, Vec<u8>)> {
+        if !self.closing {
+            self.seal(Content::Alert, &CLOSE_NOTIFY);
+            self.closing = true;
+        }
+        poll_fn(|cx| self.poll_send(cx)).await?;
+        self.stream.flush().await?;
+        if self.read(&mut [0]).await? > 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record after the last one"));
+        }
+        let after = self.incoming[self.raw].to_vec();
+        Ok((self.stream, after))
     }
 }
 

@@ -354,3 +354,25 @@ fn a_records_length_is_known_once_its_header_is_there() {
     assert_eq!(record_len(&[23, 3, 3, 0x41, 1]), Err(BadRecord::Header));
     assert_eq!(record_len(&[20, 3, 3, 0, 17]), Err(BadRecord::Header));
 }
+
+#[tokio::test]
+async fn after_the_end_of_tls_come_the_bytes_of_the_stream_itself() {
+    for (last, is_ended) in [(&b""[..], true), (b"more", false)] {
+        let (ours, mut theirs) = server(SUITES[0], b"").await;
+        let peer = async {
+            theirs.write_all(last).await.unwrap();
+            theirs.get_mut().1.send_close_notify();
+            theirs.flush().await.unwrap();
+            theirs.get_mut().0.write_all(b"bare").await.unwrap();
+            assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+        };
+        let (bare, ()) = tokio::join!(ours.bare(), peer);
+        assert_eq!(bare.is_ok(), is_ended);
+        if let Ok((mut stream, mut after)) = bare {
+            let mut rest = vec![0; 4 - after.len()];
+            stream.read_exact(&mut rest).await.unwrap();
+            after.extend(rest);
+            assert_eq!(after, b"bare");
+        }
+    }
+}

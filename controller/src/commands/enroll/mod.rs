@@ -17,12 +17,12 @@ use lariat_wire::auth::proof::HostKeys;
 
 use crate::bundle::{self, Bundle};
 use crate::context::Context;
-use crate::enrollment::Place;
 use crate::error::CliError;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
 use crate::known_keys::KnownKeys;
 use crate::output;
+use crate::ssh::Place;
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -126,7 +126,7 @@ fn enroll(
     let address = address.or_else(|| Some(known?.address.clone())).ok_or_else(no_address)?;
     let tags = Tag::joined(known.map(|known| &*known.tags), tags);
     let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki), next: None });
-    let host = Host { address, tags, enrolled };
+    let host = Host { address, tags, via: None, proxy: None, enrolled };
     let (verifier, leaf, key) = (&verifier, &leaf, &key);
     let bundle = Bundle { name, host: &host, enrolment, leaf, key, verifier };
     let installed = bundle::install(&bundle, out)?;

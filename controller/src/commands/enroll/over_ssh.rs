@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::commands::ping::{ms, round_trip};
 use crate::context::Context;
-use crate::enrollment::{Entry, Installation, Installer, Place, Program, Ssh, Step, read_list};
+use crate::enrollment::{Entry, Installation, Installer, Program, Step, read_list};
 use crate::error::CliError;
 use crate::fanout::{End, Failed, counts};
 use crate::fleet::{Fleet, ReachOptions};
@@ -24,6 +24,7 @@ use crate::known_keys::KnownKeys;
 use crate::output::json;
 use crate::output::style::{self, Paint};
 use crate::runtime::block_on;
+use crate::ssh::{Place, Ssh};
 use crate::{output, status};
 
 /// Hosts at once.

@@ -44,6 +44,14 @@ impl Exported {
         let bad = || CliError::new(format!("{}: ca is no certificate of a CA", path.display()));
         let ca = certificate(&ca_pem).ok_or_else(bad)?;
         Trust::new(ca.clone()).map_err(|_| bad())?;
+        // A command that somebody else's file brings would run here.
+        if let Some(name) = hosts.iter().find_map(|(name, host)| host.proxy.as_ref().map(|_| name))
+        {
+            let message = format!("{}: {name} has a `proxy`", path.display());
+            return Err(
+                CliError::new(message).next("no export has one: ask where the file is from")
+            );
+        }
         Ok(Self { ca_pem, ca, hosts: Inventory::of(hosts), expires, revoked })
     }
 }

@@ -131,8 +131,8 @@ fn merge(args: &Args, home: &Home, exported: &Exported) -> Result<(), CliError> 
         let differs = differences(name, old, host);
         if !differs.is_empty() {
             differs.iter().for_each(|line| output::note(line));
-            let tags = old.tags.clone();
-            changed.push((name.clone(), Host { tags, ..host.clone() }));
+            let (tags, proxy) = (old.tags.clone(), old.proxy.clone());
+            changed.push((name.clone(), Host { tags, proxy, ..host.clone() }));
         }
     }
     if !changed.is_empty() && !args.yes {
@@ -204,8 +204,10 @@ fn differences(name: &HostName, old: &Host, new: &Host) -> Vec<String> {
     let enrolment =
         |host: &Host| host.enrolled.map(|Enrolled { enrolment, .. }| enrolment.to_string());
     let spki = |host: &Host| host.enrolled.map(|Enrolled { spki, .. }| hex::encode(spki.0));
+    let via = |host: &Host| host.via.as_ref().map(ToString::to_string);
     let none = || "none".to_owned();
     let values = [
+        ("via", via(old), via(new)),
         ("address", Some(old.address.to_string()), Some(new.address.to_string())),
         ("enrolment", enrolment(old), enrolment(new)),
         ("key", spki(old), spki(new)),
@@ -236,6 +238,8 @@ mod tests {
         let host = |address: &str, enrolled| Host {
             address: address.parse().unwrap(),
             tags: Vec::new(),
+            via: None,
+            proxy: None,
             enrolled,
         };
         let enrolled = |byte| {

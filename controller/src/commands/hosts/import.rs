@@ -83,5 +83,5 @@ fn host(ssh: &SshHost, tags: &[Tag]) -> Result<(HostName, Host), CliError> {
     let bare = ssh.address.contains(':') && !ssh.address.starts_with('[');
     let address = if bare { format!("[{}]", ssh.address) } else { ssh.address.clone() };
     let address: Address = address.parse()?;
-    Ok((name, Host { address, tags: tags.to_vec(), enrolled: None }))
+    Ok((name, Host { address, tags: tags.to_vec(), via: None, proxy: None, enrolled: None }))
 }

@@ -90,9 +90,20 @@ impl Oracle {
             let lariat = options.lariat(self.fleet.lariat(), &source, &mine);
             disturbance.play(lariat, &mut self.agent, &self.proxy);
         }
-        let first = run(options.lariat(self.fleet.lariat(), &source, &mine))?;
-        run(options.rsync(&source, &theirs)).map_err(|why| format!("rsync: {why}"))?;
+        let first = run(options.lariat(self.fleet.lariat(), &source, &mine));
+        let other = run(options.rsync(&source, &theirs));
         let [made, wanted] = [&mine, &theirs].map(|root| Snapshot::take(root, options.links));
+        let first = match (first, other) {
+            (Ok(first), Ok(_)) => first,
+            // A directory that holds what is excluded can't give way to a file: all else is as with rsync.
+            (Err(why), Err(_)) => {
+                return made.compare(&wanted).map_err(|odd| format!("{odd}\n{why}"));
+            }
+            (Err(why), Ok(_)) => return Err(format!("rsync can: {why}")),
+            (Ok(first), Err(why)) => {
+                return Err(format!("rsync can't: {why}\nlariat said: {first}"));
+            }
+        };
         made.compare(&wanted).map_err(|why| format!("{why}\nlariat said: {first}"))?;
         let mut again = options.lariat(self.fleet.lariat(), &source, &mine);
         again.arg("--json");

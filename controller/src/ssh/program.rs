@@ -11,7 +11,7 @@ use lariat_client::Address;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::enrollment::place::Place;
+use super::place::Place;
 use crate::error::CliError;
 
 /// What no configuration may bring along: a host could use the operator's agent or display, or run a program here.
@@ -47,7 +47,7 @@ impl Ssh {
     }
 
     /// The command that runs a line of a shell on a host.
-    pub(super) fn command(&self, place: &Place, line: &str) -> Command {
+    pub(crate) fn command(&self, place: &Place, line: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.options).args(OPTIONS);
         if !self.is_attended {
@@ -56,6 +56,41 @@ impl Ssh {
         Self::name(&mut command, place);
         command.arg(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
+        command
+    }
+
+    /// The command that logs in to a machine, and returns once connections through it can be made by `socket`.
+    pub(super) fn master(&self, place: &Place, socket: &Path) -> Command {
+        let mut command = self.plain(socket);
+        // It ends by itself if this program is killed.
+        command.args(["-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-f", "-N"]);
+        if !self.is_attended {
+            command.args(["-o", "BatchMode=yes"]);
+        }
+        Self::name(&mut command, place);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The command whose stdin and stdout are a connection from that machine to an address.
+    pub(super) fn forward(&self, place: &Place, socket: &Path, address: &Address) -> Command {
+        let mut command = self.plain(socket);
+        command.args(["-o", "ControlMaster=no", "-o", "BatchMode=yes", "-W", &address.to_string()]);
+        Self::name(&mut command, place);
+        command
+    }
+
+    /// The command that ends what [`Self::master`] began.
+    pub(super) fn end(&self, place: &Place, socket: &Path) -> std::process::Command {
+        let mut command = self.plain(socket);
+        command.args(["-O", "exit"]);
+        Self::name(&mut command, place);
+        command.into_std()
+    }
+
+    fn plain(&self, socket: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.options).args(OPTIONS).arg("-S").arg(socket).kill_on_drop(true);
         command
     }
 
@@ -70,7 +105,7 @@ impl Ssh {
     }
 
     /// The address of the agent of a host that ssh reaches there: a name that only ssh knows is what ssh takes it for.
-    pub(super) async fn address(&self, place: &Place) -> Option<Address> {
+    pub(crate) async fn address(&self, place: &Place) -> Option<Address> {
         let address = place.agent()?;
         if place.is_ip() || resolves(&address).await {
             return Some(address);
@@ -87,7 +122,7 @@ impl Ssh {
     }
 
     /// How a person tries it, for advice.
-    pub(super) fn by_hand(&self, place: &Place) -> String {
+    pub(crate) fn by_hand(&self, place: &Place) -> String {
         let mut words = vec![self.program.display().to_string()];
         words.extend(self.options.iter().map(|word| crate::shell_word::shell_word(word)));
         if let Some(port) = place.port {

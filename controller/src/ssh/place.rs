@@ -13,11 +13,11 @@ const MAX_USER: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The user there, unless ssh knows.
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// An address, or a name of ssh's configuration.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// ssh's port, unless ssh knows.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// A text is not a [`Place`].
@@ -62,14 +62,14 @@ fn parse(text: &str) -> Option<Place> {
 
 impl Place {
     /// Where the agent is to be reached, if nothing else is said.
-    pub(super) fn agent(&self) -> Option<Address> {
+    pub(crate) fn agent(&self) -> Option<Address> {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
             .parse()
             .ok()
     }
 
     /// Whether it is an IP address, and no name.
-    pub(super) fn is_ip(&self) -> bool {
+    pub(crate) fn is_ip(&self) -> bool {
         let address = self.host.split('%').next().unwrap_or_default();
         address.parse::<IpAddr>().is_ok()
     }

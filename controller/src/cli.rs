@@ -15,6 +15,7 @@ use crate::local::socket;
 use crate::outages::Outages;
 use crate::output::style::{self, Style, When};
 use crate::seen::Seen;
+use crate::ssh::Bastions;
 use crate::usage;
 
 /// Run commands on a fleet of hosts, and move files to and from them.
@@ -119,11 +120,14 @@ pub fn main() -> ExitCode {
             let local =
                 local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
             let seen = Seen::new(outages.clone());
+            let bastions = Bastions::default();
             let done = local.transpose().and_then(|local| {
                 let key = login_key(key.as_deref())?;
                 let (seen, syntax) = (seen.clone(), Cli::command);
-                command.run(&Context { home, key, local, verbose, outages, seen, syntax })
+                let bastions = bastions.clone();
+                command.run(&Context { home, key, local, verbose, outages, bastions, seen, syntax })
             });
+            bastions.end();
             seen.save();
             done.unwrap_or_else(|error| error.report(verbose))
         }

@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::home::Home;
 use crate::outages::Outages;
 use crate::seen::Seen;
+use crate::ssh::Bastions;
 
 /// The global options.
 pub(crate) struct Context {
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) verbose: bool,
     /// Displays outages.
     pub(crate) outages: Outages,
+    /// The bastions of ssh that are in use.
+    pub(crate) bastions: Bastions,
     /// What hosts have shown of their audits.
     pub(crate) seen: Seen,
     /// Describes the complete command line, for completions and man pages.

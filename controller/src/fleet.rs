@@ -1,10 +1,9 @@
 //! Loads the fleet, and turns hosts of a target into handles that connect to them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_base::units::parse_duration;
 use lariat_client::{Address, Client, Dial, HostHandle, KeySource, Peer, Tcp, Trust};
@@ -15,7 +14,7 @@ use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory, Spki};
 use crate::outages::Outages;
 use crate::rotation::KeyChain;
-use crate::ssh::{Bastion, Place, ProxyDial};
+use crate::ssh::{Bastions, ProxyDial};
 use crate::target::Chosen;
 use crate::via::{Leg, Via};
 use crate::way::way;
@@ -79,8 +78,7 @@ enum Way {
 struct Network {
     client: Client,
     jump: Option<Via>,
-    /// The bastions that are in use: each is logged in to once.
-    bastions: Mutex<Vec<(Place, Arc<Bastion>)>>,
+    bastions: Bastions,
 }
 
 /// The agent on this machine.
@@ -121,7 +119,7 @@ impl Fleet {
             .reconnect(options.reconnect())
             .observed_by(Arc::new(context.outages.clone()))
             .witnessed_by(Arc::new(context.seen.keep_in(&home)));
-        let (jump, bastions) = (options.jump.clone(), Mutex::default());
+        let (jump, bastions) = (options.jump.clone(), context.bastions.clone());
         Ok(Self { way: Way::Enrolled(Network { client, jump, bastions }), inventory })
     }
 
@@ -196,7 +194,7 @@ impl Network {
         let mut gateways = Vec::new();
         for leg in legs {
             match leg {
-                Leg::Ssh(place) => dial = self.bastion(&place),
+                Leg::Ssh(place) => dial = self.bastions.at(&place),
                 Leg::Host(name) => {
                     let (address, enrolled) = inventory.enrolled(&name)?;
                     gateways.push(self::peer(name, address, enrolled));
@@ -204,16 +202,6 @@ impl Network {
             }
         }
         Ok(self.client.host_via(peer, dial, gateways))
-    }
-
-    fn bastion(&self, place: &Place) -> Arc<Bastion> {
-        let mut bastions = lock(&self.bastions);
-        if let Some((_, known)) = bastions.iter().find(|(known, _)| known == place) {
-            return Arc::clone(known);
-        }
-        let bastion = Arc::new(Bastion::new(place.clone()));
-        bastions.push((place.clone(), Arc::clone(&bastion)));
-        bastion
     }
 }
 

@@ -38,9 +38,9 @@ fn every_verb_goes_through_a_gateway() {
     assert!(fleet.ok(["ping", "web1"]).contains("connect"));
     // The gateway has a record of each connection, and of nothing that went over it.
     let audit = fleet.ok(["audit", "show", "gw1", "--json"]);
-    let to = format!("\"to\":\"127.0.0.1:{}\"", host.address.port());
+    let to = format!("\"to\":\"{}\"", host.address);
     assert!(audit.matches(&to).count() >= 8, "{audit}");
-    assert!(audit.contains("\"verb\":\"connect\"") || audit.contains("\"request\":\"connect\""));
+    assert!(audit.contains("\"request\":\"connect\""));
     assert!(!audit.contains("echo out") && !audit.contains("source"), "{audit}");
     // Directly, it has none.
     let before = gateway.log().len();
@@ -63,8 +63,8 @@ fn a_cut_behind_the_gateway_loses_nothing() {
         faulty.set(Fault::default());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
-        assert!(output.stdout == expected.as_bytes(), "cut after {cut_down}");
+        let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+        assert!(lines.eq((1..=100_000).map(|n| n.to_string())), "cut after {cut_down}");
     }
 }
 
@@ -93,8 +93,8 @@ fn gateways_are_chained_and_the_leg_that_fails_is_named() {
     gateway.signal(rustix::process::Signal::TERM);
     gateway.wait();
     let error = fleet.fails(255, ["run", "web1", "--reconnect", "1s", "--", "true"]);
-    assert!(error.contains("web1 via gw1: gw1 (127.0.0.1:"), "{error}");
-    assert!(error.contains("connection refused"), "{error}");
+    let what = format!("web1 via gw1: gw1 ({}): connect: connection refused", gateway.address);
+    assert!(error.contains(&what), "{error}");
 }
 
 #[test]
@@ -119,10 +119,10 @@ fn a_key_connects_where_its_rules_say() {
         error.contains("not permitted to connect") && error.contains("named literally"),
         "{error}"
     );
-    let asked = format!("127.0.0.1:{port}");
+    let asked = host.address.to_string();
     let denied = fleet.run(["can", &label(&fleet), "gw1", "--connect", &asked]);
     assert_eq!(denied.status.code(), Some(1), "{denied:?}");
-    rules(&format!("connect = [\"127.0.0.1:{port}\"]\n"));
+    rules(&format!("connect = [\"{asked}\"]\n"));
     fleet.ok(["ping", "web1"]);
     assert!(fleet.ok(["can", &label(&fleet), "gw1", "--connect", &asked]).contains("allowed by"));
     fleet.fails(255, ["can", &label(&fleet), "gw1", "--connect", "nowhere"]);

@@ -295,13 +295,11 @@ fn reach(
 /// Decides on a connection to a unix socket, which an entry names exactly.
 fn socket(key: &Entry, path: &[u8], facts: &Facts<'_>, granted: Grant) -> Result<Grant, Objection> {
     let Some(places) = &key.connect else { return Ok(granted) };
-    match places.iter().find(|place| place.is_socket(path)) {
-        Some(place) => Ok(Grant { line: place.line, ..granted }),
-        None => {
-            let why = format!("{} has no {}", facts.at(places.line), escape(path));
-            Err((Rule::Connect, why))
-        }
-    }
+    let place = places.iter().find(|place| place.is_socket(path));
+    let line = place.map(|place| place.line).ok_or_else(|| {
+        (Rule::Connect, format!("{} has no {}", facts.at(places.line), escape(path)))
+    })?;
+    Ok(Grant { line, ..granted })
 }
 
 /// What a request asks of the host's files.

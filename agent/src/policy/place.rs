@@ -127,9 +127,9 @@ impl FromStr for Place {
 }
 
 fn parse(text: &str) -> Option<Place> {
-    if text.starts_with('/') {
+    if let Some(below) = text.strip_prefix('/') {
         let is_plain = |part: &str| !matches!(part, "" | "." | "..");
-        return text[1..].split('/').all(is_plain).then(|| Place::Unix(text.into()));
+        return below.split('/').all(is_plain).then(|| Place::Unix(text.into()));
     }
     if let Some(host) = text.strip_prefix("host:") {
         return host.parse().ok().map(Place::Parked);

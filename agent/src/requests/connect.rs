@@ -1,7 +1,10 @@
 //! Connections through the host: to an address, or to a unix socket.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{BrokenPipe, ConnectionReset},
+};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -149,6 +152,10 @@ async fn bare(link: &mut SessionLink, far: Movable, address: &str, session: &Ses
     };
     match result {
         Ok(()) => carried(bytes.load(Ordering::Relaxed)),
+        // An end that has what it wants may close before the other one does.
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
+            carried(bytes.load(Ordering::Relaxed))
+        }
         Err(error) => {
             let bytes = bytes.load(Ordering::Relaxed);
             let error = lariat_base::os_error::io_error(&error);

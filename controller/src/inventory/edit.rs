@@ -237,6 +237,8 @@ mod tests {
             let host = Host {
                 address: "10.0.0.1".parse().unwrap(),
                 tags: vec!["web".parse().unwrap()],
+                via: None,
+                proxy: None,
                 enrolled: Some(ENROLLED),
             };
             let name = name.parse().unwrap();

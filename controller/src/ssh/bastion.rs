@@ -7,8 +7,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use lariat_base::escape::escape;
+use lariat_base::lock::lock;
 use lariat_client::{Address, BoxStream, Dial, DialError, Dialing};
 use rand::RngExt;
 use tokio::sync::OnceCell;
@@ -17,7 +19,7 @@ use super::place::Place;
 use super::program::Ssh;
 use super::proxy::{connection, failed};
 
-/// Connects through a bastion of ssh.
+/// Connects through a bastion of ssh, which is logged in to at the first connection.
 pub(crate) struct Bastion {
     place: Place,
     master: OnceCell<Master>,
@@ -26,17 +28,11 @@ pub(crate) struct Bastion {
 /// The ssh that has logged in. It ends with this program, or a minute after its last connection.
 struct Master {
     ssh: Ssh,
-    place: Place,
     /// Holds the master's socket.
     directory: PathBuf,
 }
 
 impl Bastion {
-    /// Connects through this machine, which is logged in to at the first connection.
-    pub(crate) fn new(place: Place) -> Self {
-        Self { place, master: OnceCell::new() }
-    }
-
     async fn through(&self, address: &Address) -> Result<BoxStream, DialError> {
         let master = self.master.get_or_try_init(|| Master::start(&self.place)).await?;
         let command = master.ssh.forward(&self.place, &master.socket(), address);
@@ -59,7 +55,7 @@ impl Master {
         let leg = |text: String| DialError::Leg { source: text.into(), is_refusal: false };
         let ssh = Ssh::new("ssh").map_err(|error| leg(error.line()))?;
         let directory = directory().map_err(|error| failed("make a directory for ssh", error))?;
-        let master = Self { ssh, place: place.clone(), directory };
+        let master = Self { ssh, directory };
         let output = master.ssh.master(place, &master.socket()).output().await;
         let output = output.map_err(|error| failed("start ssh", error))?;
         if output.status.success() {
@@ -76,11 +72,30 @@ impl Master {
     }
 }
 
-impl Drop for Master {
-    fn drop(&mut self) {
-        // It would end by itself, a little later.
-        let _ = self.ssh.end(&self.place, &self.socket()).output();
-        let _ = fs::remove_dir_all(&self.directory);
+/// The bastions that are in use: each is logged in to once. Clones are the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct Bastions(Arc<Mutex<Vec<Arc<Bastion>>>>);
+
+impl Bastions {
+    /// The bastion at this place.
+    pub(crate) fn at(&self, place: &Place) -> Arc<Bastion> {
+        let mut all = lock(&self.0);
+        if let Some(known) = all.iter().find(|known| known.place == *place) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Bastion { place: place.clone(), master: OnceCell::new() });
+        all.push(Arc::clone(&new));
+        new
+    }
+
+    /// Ends every ssh that has logged in. Each would end by itself a little later.
+    pub(crate) fn end(&self) {
+        for bastion in lock(&self.0).drain(..) {
+            if let Some(master) = bastion.master.get() {
+                let _ = master.ssh.end(&bastion.place, &master.socket()).output();
+                let _ = fs::remove_dir_all(&master.directory);
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod place;
 mod program;
 mod proxy;
 
-pub(crate) use bastion::Bastion;
+pub(crate) use bastion::Bastions;
 pub(crate) use place::Place;
 pub(crate) use program::Ssh;
-pub(crate) use proxy::{BadProxy, Proxy, ProxyDial};
+pub(crate) use proxy::{Proxy, ProxyDial};

@@ -25,6 +25,7 @@ use crate::output::json;
 use crate::output::style::{self, Paint};
 use crate::runtime::block_on;
 use crate::ssh::{Place, Ssh};
+use crate::via::Via;
 use crate::{output, status};
 
 /// Hosts at once.
@@ -39,6 +40,10 @@ pub(super) struct Options {
     /// The ssh command, with options
     #[arg(long, value_name = "CMD", default_value = "ssh", requires = "remote")]
     ssh_command: String,
+
+    /// Reach the new agents through these gateways, each through the one before: hosts, or ssh:[USER@]HOST
+    #[arg(short = 'J', long, value_name = "VIA[,VIA]", requires = "remote")]
+    jump: Option<Via>,
 
     /// lariatd to install [default: beside lariat]
     #[arg(long, value_name = "FILE", requires = "remote")]
@@ -81,7 +86,8 @@ impl Enrolling {
         let home = context.home()?;
         home.require_fleet()?;
         let key = ControllerKey::load(&home, context.key.as_ref())?;
-        let reach = ReachOptions { reconnect: Some(PATIENCE), ..ReachOptions::default() };
+        let jump = options.jump.clone();
+        let reach = ReachOptions { reconnect: Some(PATIENCE), jump, ..ReachOptions::default() };
         let installer = Installer {
             ca: home.ca()?,
             key,

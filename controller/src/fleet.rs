@@ -32,8 +32,16 @@ pub(crate) struct ReachOptions {
     #[arg(help_heading = "Connection", long, value_name = "DUR", hide_short_help = true, value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
 
-    /// Connect through these gateways, each through the one before: hosts, or ssh:[USER@]HOST; none for none
-    #[arg(short = 'J', long, value_name = "VIA[,VIA]")]
+    /// Gateways on the way: hosts or ssh:[USER@]HOST; none
+    ///
+    /// Each is reached through the one before. `none` connects directly, whatever hosts.toml says.
+    #[arg(
+        help_heading = "Connection",
+        short = 'J',
+        long,
+        value_name = "VIA[,VIA]",
+        hide_short_help = true
+    )]
     pub(crate) jump: Option<Via>,
 }
 

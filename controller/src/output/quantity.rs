@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use indicatif::BinaryBytes;
+
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// A number of bytes: `256.00 MiB`.
@@ -10,14 +12,8 @@ const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 pub(crate) struct Bytes(pub(crate) u64);
 
 impl Display for Bytes {
-    #[expect(clippy::cast_precision_loss, reason = "a number for people")]
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match unit(self.0) {
-            0 => write!(f, "{} B", self.0),
-            unit => {
-                write!(f, "{:.2} {}", self.0 as f64 / (1_u64 << (10 * unit)) as f64, UNITS[unit])
-            }
-        }
+        BinaryBytes(self.0).fmt(f)
     }
 }
 

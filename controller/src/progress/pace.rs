@@ -1,13 +1,8 @@
-//! The rate of a count over the last seconds. No clock.
+//! The rate of a count, and whether it has stalled.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The time that a rate is taken over.
-const WINDOW: Duration = Duration::from_secs(5);
-
-/// The time between two samples.
-const SAMPLE: Duration = Duration::from_millis(250);
+use indicatif::ProgressBar;
 
 /// The shortest time that a rate is taken over.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -15,12 +10,20 @@ const ENOUGH: Duration = Duration::from_millis(400);
 /// Without progress for this long, the work has stalled.
 const STALLED: Duration = Duration::from_secs(3);
 
-/// The newest samples of a count that only grows.
-#[derive(Debug, Default)]
+/// A count that only grows. indicatif estimates its rate; newer values weigh more.
+#[derive(Debug)]
 pub(crate) struct Pace {
-    samples: VecDeque<(Instant, u64)>,
+    estimate: ProgressBar,
+    /// When the first value was noted, and the last.
+    noted: Option<(Instant, Instant)>,
     /// When the count was last seen to grow, and to which value.
     grew: Option<(Instant, u64)>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { estimate: ProgressBar::hidden(), noted: None, grew: None }
+    }
 }
 
 impl Pace {
@@ -29,25 +32,25 @@ impl Pace {
         if self.grew.is_none_or(|(_, before)| count > before) {
             self.grew = Some((now, count));
         }
-        let since = |at: Instant| now.saturating_duration_since(at);
-        if self.samples.back().is_some_and(|&(at, _)| since(at) < SAMPLE) {
-            return;
+        if self.noted.is_none() {
+            // What was there before was not done in this time.
+            self.estimate.set_position(count);
+            self.estimate.reset_eta();
         }
-        self.samples.push_back((now, count));
-        while self.samples.get(1).is_some_and(|&(at, _)| since(at) >= WINDOW) {
-            self.samples.pop_front();
-        }
+        self.noted = Some((self.noted.map_or(now, |(first, _)| first), now));
+        self.estimate.set_position(count);
     }
 
-    /// The count per second; `None` until there are enough samples.
+    /// The count per second; `None` until it was watched for long enough.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is no less than 0, and one that is too large becomes the largest"
+    )]
     pub(crate) fn per_second(&self) -> Option<u64> {
-        let (&(from, before), &(to, after)) = (self.samples.front()?, self.samples.back()?);
-        let took = to.saturating_duration_since(from);
-        if took < ENOUGH {
-            return None;
-        }
-        let rate = u128::from(after.saturating_sub(before)) * 1000 / took.as_millis();
-        Some(u64::try_from(rate).unwrap_or(u64::MAX))
+        let (first, last) = self.noted?;
+        let is_enough = last.saturating_duration_since(first) >= ENOUGH;
+        is_enough.then(|| self.estimate.per_sec() as u64)
     }
 
     /// Whether the count has not grown for some time.
@@ -67,27 +70,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_that_of_the_last_seconds() {
-        let (mut pace, began) = (Pace::default(), Instant::now());
-        let at = |tenths: u64| began + Duration::from_millis(tenths * 100);
-        pace.note(at(0), 1000);
-        assert_eq!((pace.per_second(), pace.left(5)), (None, None));
-        for tenths in 1..=100 {
-            pace.note(at(tenths), 1000 + tenths * 10);
-        }
-        assert_eq!(
-            (pace.per_second(), pace.left(1001)),
-            (Some(100), Some(Duration::from_secs(11)))
-        );
-        // It becomes faster, and after the window nothing is left of the time before.
-        for tenths in 101..=160 {
-            pace.note(at(tenths), 2000 + (tenths - 100) * 100);
-        }
-        assert_eq!(pace.per_second(), Some(1000));
-        assert!(pace.samples.len() < 25, "{}", pace.samples.len());
-    }
-
-    #[test]
     fn it_stalls_when_nothing_comes() {
         let (mut pace, began) = (Pace::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
@@ -97,8 +79,18 @@ mod tests {
         }
         assert!(!pace.has_stalled(at(4)) && pace.has_stalled(at(5)));
         (3..20).for_each(|second| pace.note(at(second), 2));
-        assert_eq!((pace.per_second(), pace.left(5)), (Some(0), None));
+        assert!(pace.has_stalled(at(19)));
         pace.note(at(20), 3);
         assert!(!pace.has_stalled(at(20)));
+    }
+
+    #[test]
+    fn a_rate_is_known_once_the_count_was_watched_for_a_while() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        pace.note(began, 1 << 40);
+        assert_eq!((pace.per_second(), pace.left(5)), (None, None));
+        pace.note(began + ENOUGH, (1 << 40) + 1000);
+        // What was there at first is no part of it.
+        assert!(pace.per_second().is_some_and(|rate| rate < 1 << 40), "{:?}", pace.per_second());
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "CMD", default_value = "ssh", requires = "remote")]
     ssh_command: String,
 
-    /// Reach the new agents through these gateways, each through the one before: hosts, or ssh:[USER@]HOST
+    /// Gateways on the way to the new agent: hosts or ssh:[USER@]HOST
     #[arg(short = 'J', long, value_name = "VIA[,VIA]", requires = "remote")]
     jump: Option<Via>,
 

@@ -102,7 +102,7 @@ const FLEET: &[Mistake] = &[
     ("chmod 644 $LARIAT_HOME/keys/*.key", "lariat ping web1", 255, "ping: HOME/keys/LABEL.key is open to others (mode 0644), and must be its owner's alone; try: chmod 600 HOME/keys/LABEL.key"),
     ("chmod 644 $LARIAT_HOME/hosts.toml", "lariat ping web1", 255, "ping: HOME/hosts.toml is open to others (mode 0644), and must be its owner's alone; try: chmod 600 HOME/hosts.toml"),
     ("sed -i 's/^tags = .*/tags = \"web\"/' $LARIAT_HOME/hosts.toml", "lariat hosts", 255, "HOME/hosts.toml:23: it must be a list, such as [\"web\"], and not \"web\""),
-    ("sed -i 's/^address/adress/' $LARIAT_HOME/hosts.toml", "lariat hosts", 255, "HOME/hosts.toml:22: unknown key adress (did you mean address?); the keys here are: address, tags, enrolment, spki, spki_next"),
+    ("sed -i 's/^address/adress/' $LARIAT_HOME/hosts.toml", "lariat hosts", 255, "HOME/hosts.toml:22: unknown key adress (did you mean address?); the keys here are: address, tags, via, proxy, enrolment, spki, spki_next"),
     ("lariat key new ann; lariat key new bob; rm $LARIAT_HOME/keys/*@*", "lariat ping web1", 255, "ping: several keys in HOME/keys, none of them LABEL; try: --key ann, or LARIAT_KEY=ann"),
     ("", "lariat ping web1 --key bob", 255, "ping: no key bob in HOME/keys (LABEL); try: lariat key new bob"),
     ("lariat key new bob", "lariat ping web1 --key bob", 255, "ping: web1 (WEB1): the agent denied the login: this key is not in its keyring, may not log in now or from here, or the host was enrolled anew; the agent's log says which"),

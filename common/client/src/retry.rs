@@ -37,11 +37,11 @@ pub enum AskError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection broke, or the agent reported a failure.
-    #[error("{host} ({place}): {error}")]
+    #[error("{place}: {error}")]
     Broken {
         /// The host.
         host: HostName,
-        /// Its address, or the socket of a local agent.
+        /// The host, and how it was to be reached.
         place: String,
         /// The cause.
         #[source]

@@ -139,7 +139,10 @@ async fn receive<R: AsyncRead + Unpin>(
                     let _ = arriving.write_all(&buffer[..read]).await;
                 }
             }
-            (Kind::PipeEnd, Some(_)) => arriving = None,
+            (Kind::PipeEnd, Some(ended)) => {
+                ended.shutdown().await.map_err(PipeError::Local)?;
+                arriving = None;
+            }
             (Kind::PipeTaken, _) => {
                 let PipeTaken { bytes } = reader.message()?;
                 shared.returned(bytes)?;

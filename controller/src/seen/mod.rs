@@ -10,7 +10,7 @@ mod witnesses;
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -113,7 +113,9 @@ impl Seen {
         let is_new = |host: &&mut Host| host.new.is_some() || host.contradicted.is_some();
         let new: Vec<&mut Host> = hosts.values_mut().filter(is_new).collect();
         let ends = std::mem::take(ends);
-        if new.is_empty() && ends == CertificateEnds::default() {
+        // Whoever has removed the home meanwhile wants nothing remembered in it.
+        let is_gone = directory.parent().is_some_and(|home| !home.exists());
+        if is_gone || (new.is_empty() && ends == CertificateEnds::default()) {
             return;
         }
         if let Err(error) = save(directory, new).and_then(|()| ends.save(directory)) {
@@ -225,7 +227,10 @@ fn witness(line: AuditHead) -> Witness {
 }
 
 fn save(directory: &Path, hosts: Vec<&mut Host>) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     for host in hosts {
         let (new, contradicted) = (host.new.take(), host.contradicted.take());
         if !host.replaced {

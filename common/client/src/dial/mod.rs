@@ -1,19 +1,16 @@
 //! Makes connections to addresses. All other code works over any kind of stream.
 
-mod after;
+mod bare;
 mod tcp;
 
 use std::io;
 use std::pin::Pin;
 
 use lariat_base::os_error::io_error;
-use lariat_wire::tls::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Address;
-use after::After;
-
 pub use tcp::Tcp;
 
 /// A connection's bytes, whatever carries them.
@@ -41,15 +38,6 @@ impl Stream for UnixStream {
 impl Stream for DuplexStream {
     fn bare(self: Box<Self>) -> Baring {
         Box::pin(async { Ok(self as BoxStream) })
-    }
-}
-
-impl Stream for Channel<BoxStream> {
-    fn bare(self: Box<Self>) -> Baring {
-        Box::pin(async {
-            let (stream, first) = Self::bare(*self).await?;
-            Ok(Box::new(After::new(first, stream)) as BoxStream)
-        })
     }
 }
 

@@ -42,7 +42,13 @@ pub(super) struct Options {
     ssh_command: String,
 
     /// Gateways on the way to the new agent: hosts or ssh:[USER@]HOST
-    #[arg(short = 'J', long, value_name = "VIA[,VIA]", requires = "remote")]
+    #[arg(
+        short = 'J',
+        long,
+        value_name = "VIA[,VIA]",
+        hide_short_help = true,
+        requires = "remote"
+    )]
     jump: Option<Via>,
 
     /// lariatd to install [default: beside lariat]

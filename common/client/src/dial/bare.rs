@@ -1,25 +1,28 @@
-//! A connection of which some bytes have been read already.
+//! The connection below TLS, once TLS has ended.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use lariat_wire::tls::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Baring, BoxStream, Stream};
 
 /// A connection of which some bytes have been read already, and are read again first.
-pub(super) struct After {
+struct After {
     first: Vec<u8>,
     /// Bytes of `first` that have been read again.
     read: usize,
     stream: BoxStream,
 }
 
-impl After {
-    /// `first`, and then what comes from `stream`.
-    pub(super) fn new(first: Vec<u8>, stream: BoxStream) -> Self {
-        Self { first, read: 0, stream }
+impl Stream for Channel<BoxStream> {
+    fn bare(self: Box<Self>) -> Baring {
+        Box::pin(async {
+            let (stream, first) = Self::bare(*self).await?;
+            Ok(Box::new(After { first, read: 0, stream }) as BoxStream)
+        })
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", group = "action")]
     pull: Option<OsString>,
 
-    /// May it connect from the host to this address and port, or to this unix socket?
+    /// May it connect through the host to this?
     #[arg(long = "connect", value_name = "ADDR:PORT", group = "action")]
     place: Option<String>,
 

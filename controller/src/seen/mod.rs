@@ -252,7 +252,7 @@ fn rewrite(directory: &Path, host: &Host, new: Option<Witness>) -> io::Result<()
     let lock =
         options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return if host.replaced { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) };
+        return if host.replaced { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) };
     }
     let mut options = OpenOptions::new();
     let mut old = options.read(true).append(true).create(true).mode(0o600).open(&host.path)?;

@@ -35,7 +35,7 @@ impl Screen {
         Self::start_by(command, rows, columns, |_| {})
     }
 
-    /// The same, after a change of the streams.
+    /// Starts a program as [`Self::start_sized`] does, after a change of the streams.
     ///
     /// # Panics
     /// If there is no terminal available, or no such program.

@@ -188,6 +188,11 @@ impl Budget {
         self.pool(what).used
     }
 
+    /// How much of this resource there is for all keys.
+    pub fn total(&self, what: Resource) -> u64 {
+        self.pool(what).bounds.total()
+    }
+
     fn pool(&self, what: Resource) -> MutexGuard<'_, Pool> {
         lock(&self.0[what as usize])
     }

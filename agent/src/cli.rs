@@ -16,7 +16,7 @@ use crate::jobs::supervise;
 use crate::serve::Stopped;
 use crate::start::{self, StartError};
 use crate::transport::take_passed;
-use crate::{audit, config, enroll_request, key_add, log, upgrade, worker};
+use crate::{audit, config, enroll_request, key_add, log, own_status, upgrade, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
@@ -36,6 +36,12 @@ struct Args {
 enum Command {
     /// Check configuration, certificate and keyring, and say what is wrong
     Check,
+    /// Show how this host is, and who uses it
+    Status {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// The record of what was done on this host
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -115,6 +121,16 @@ pub fn main() -> ExitCode {
         Some(Command::Audit(AuditCommand::Verify)) => {
             audit::verify(&args.config, &mut io::stdout(), &mut io::stderr())
                 .unwrap_or(NO_VERDICT.into())
+        }
+        Some(Command::Status { json }) => {
+            match own_status::run(&args.config, json) {
+                // Its lines are escaped already.
+                Ok(told) => match io::stdout().write_all(told.as_bytes()) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(_) => ExitCode::FAILURE,
+                },
+                Err(why) => tell("status", Err(why)),
+            }
         }
         Some(Command::Key { verb: KeyVerb::Add(add) }) => {
             tell("key add", key_add::run(&args.config, &add))

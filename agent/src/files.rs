@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lariat_base::name::{KeyId, TransferId};
 use lariat_engine::account;
@@ -27,6 +28,7 @@ use lariat_wire::protocol::tree::PushTree;
 use tokio::sync::watch;
 
 use crate::lanes::{Joinable, Lanes, TransferLanes};
+use crate::meter::Meter;
 use crate::policy::path::{self, Root};
 use crate::transfers::{Running, Transfers};
 
@@ -47,6 +49,8 @@ pub struct Files {
     pub transfers: Transfers,
     /// The transfers that have further connections. A worker's has none: a lane would need a worker of its own.
     pub lanes: Lanes,
+    /// Where a transfer counts how far it has come.
+    pub meter: Arc<Meter>,
     /// Why the work is to end, if it is.
     pub stop: watch::Receiver<Option<Cause>>,
 }

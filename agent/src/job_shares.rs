@@ -43,6 +43,11 @@ impl JobShares {
         self.lock().is_empty()
     }
 
+    /// The jobs that have a share.
+    pub fn names(&self) -> Vec<JobName> {
+        self.lock().keys().copied().collect()
+    }
+
     /// Keeps the share until the job has ended. Called once the job is started.
     pub fn keep(&self, job: JobName, share: Share) {
         self.lock().insert(job, share);

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lariat_base::private::{PrivateError, check_directory, create_directory};
 use lariat_engine::confined::named;
@@ -18,7 +19,8 @@ use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
 use crate::certificates::Certificates;
 use crate::config::Config;
-use crate::core::{Agent, JobEnds, effective, store};
+use crate::core::{Activity, Agent, Counters, JobEnds, effective, store};
+use crate::host::Disks;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
@@ -114,6 +116,10 @@ pub fn run(
         lanes: Lanes::default(),
         budget,
         audit,
+        activity: Activity::default(),
+        counters: Counters::default(),
+        disks: Disks::default(),
+        began: Instant::now(),
         replaced: Notify::new(),
     });
     if let Err(why) = upgrade::tell(&agent.state, &agent.audit) {

@@ -99,6 +99,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("hosts", &[], &["hosts", "--json"]),
         ("renew", &["All"], &["renew", "all", "--json"]),
         ("upgrade", &["All"], &["upgrade", "all", "--json"]),
+        ("status", &["All"], &["status", "all", "--json"]),
         ("doctor", &[], &["doctor", "all", "--json"]),
         ("can", &["All"], &["can", "nobody", "all", "--json"]),
         ("key list", &["All"], &["key", "list", "all", "--json"]),

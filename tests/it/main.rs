@@ -53,6 +53,7 @@ mod run;
 mod screens;
 mod shell;
 mod short_links;
+mod status;
 mod streams;
 mod supervisor;
 mod temporary;

@@ -100,7 +100,9 @@ impl Act {
                 JobRequest::List(_) => return None,
             },
             // Looking is not written down.
-            Request::Rule(_) | Request::Certificate(CertificateRequest::Renew(_)) => return None,
+            Request::Rule(_)
+            | Request::Sight(_)
+            | Request::Certificate(CertificateRequest::Renew(_)) => return None,
             Request::Audit(AuditRequest::ReadAudit(_)) => {
                 Self { request: "read audit", ..Self::default() }
             }

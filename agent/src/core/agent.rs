@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
@@ -14,11 +14,14 @@ use lariat_wire::protocol::request::KeyRequest;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
+use super::activity::Activity;
+use super::counters::Counters;
 use super::job_ends::JobEnds;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::certificates::Certificates;
 use crate::config::Config;
+use crate::host::Disks;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
@@ -62,6 +65,14 @@ pub struct Agent {
     pub budget: Budget,
     /// The record of what is done.
     pub audit: Audit,
+    /// Who is there, and what they do.
+    pub activity: Activity,
+    /// What the events add up to.
+    pub counters: Counters,
+    /// The host's disks.
+    pub disks: Disks,
+    /// When the agent began.
+    pub began: Instant,
     /// The agent is to stop, and another version is to be executed in its place.
     pub replaced: Notify,
 }

@@ -1,6 +1,7 @@
-//! Events: each is reported once, and the audit and the log are written from them.
+//! Events: each is reported once, and the audit, the log, the counters and the status are made from them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::escape::escape;
@@ -9,11 +10,12 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
-    KeyRequest, Request, RuleRequest,
+    KeyRequest, Request, RuleRequest, SightRequest,
 };
 use lariat_wire::protocol::verb::Verb;
 use tracing::{info, warn};
 
+use super::activity::{Doing, Transfer};
 use super::ending::Ending;
 use super::outcome::{Done, Outcome};
 use super::session::Session;
@@ -48,6 +50,8 @@ pub enum Event<'a> {
         subject: &'a Subject,
         /// What it does, unless it only looks.
         act: Option<&'a Act>,
+        /// The transfer that it is.
+        transfer: Option<&'a Arc<Transfer>>,
     },
     /// A permitted request ended.
     Finished {
@@ -112,6 +116,7 @@ impl Subject {
                 AgentRequest::Confirm(_) => "new agent's confirmation".to_owned(),
                 AgentRequest::Examine(_) => "the host".to_owned(),
             },
+            Request::Sight(SightRequest::Status(_)) => "of the host".to_owned(),
             Request::Connect(request) => match request {
                 ConnectRequest::Connect(Connect { host, port, .. }) => {
                     format!("to {}:{port}", escape(host.as_bytes()))
@@ -129,14 +134,36 @@ impl fmt::Display for Subject {
 }
 
 impl Event<'_> {
-    /// Reports the event: writes its line into the audit, then one into the log. Returns the number of the
-    /// audit's line of a beginning; fails only if a beginning that needs one has none.
+    /// Reports the event: writes its line into the audit, then one into the log, counts it, and keeps the session's
+    /// status. Returns the number of the audit's line of a beginning; fails only if a beginning that needs one has
+    /// none.
     pub fn report(&self, session: &Session) -> Result<Option<u64>, CannotRecord> {
         let began = self.record(session);
         if began.is_ok() {
             self.tell();
+            self.show(session);
         }
         began
+    }
+
+    /// Counts the event, and keeps what the session does.
+    fn show(&self, session: &Session) {
+        let Session { agent, id, .. } = session;
+        match self {
+            Self::LoggedIn => agent.activity.came(*id, &session.key, &session.origin),
+            Self::LoggedOut { .. } => agent.activity.left(*id),
+            Self::Began { verb, transfer, .. } => {
+                let transfer = transfer.map(Arc::clone);
+                agent.activity.does(*id, Some(Doing { verb: *verb, transfer }));
+            }
+            Self::Refused { failure, .. } => agent.counters.failed(failure),
+            Self::Finished { outcome, .. } => {
+                agent.activity.does(*id, None);
+                if let Outcome::Failed(failure) = outcome {
+                    agent.counters.failed(failure);
+                }
+            }
+        }
     }
 
     fn record(&self, session: &Session) -> Result<Option<u64>, CannotRecord> {

@@ -2,9 +2,11 @@
 //! record of what happens.
 
 mod act_as;
+mod activity;
 mod again;
 mod agent;
 mod can;
+mod counters;
 mod ending;
 mod event;
 mod job_ends;
@@ -14,8 +16,10 @@ mod permit;
 mod session;
 
 pub use act_as::ActAs;
+pub use activity::{Activity, Doing, Present, Transfer};
 pub use again::Again;
 pub use agent::{Agent, Reloaded, effective, own_files, store};
+pub use counters::Counters;
 pub use event::Event;
 pub use job_ends::JobEnds;
 pub use looked_up::at_login;

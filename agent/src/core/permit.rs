@@ -16,6 +16,7 @@ use lariat_wire::protocol::session::Finished;
 use lariat_wire::protocol::verb::Verb;
 
 use super::act_as::ActAs;
+use super::activity::Transfer;
 use super::again::{Again, gone};
 use super::agent::Agent;
 use super::ending::Ending;
@@ -26,6 +27,7 @@ use super::session::Session;
 use crate::audit::{Act, CannotRecord, Kept, Who};
 use crate::jobs::JobName;
 use crate::keyring::Entry;
+use crate::meter::Meter;
 use crate::policy::{self, Grant};
 
 /// The permission to serve one request. Dropping it without [`Permit::finish`] reports the request as
@@ -40,6 +42,8 @@ pub struct Permit<'a> {
     grant: Grant,
     /// What the audit tells of it, unless it only looks.
     act: Option<Act>,
+    /// The transfer that it is.
+    transfer: Option<Arc<Transfer>>,
     /// The number of the audit's line of its beginning.
     began: Option<u64>,
     since: Instant,
@@ -57,8 +61,14 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
     let failure = match permitted(session, request) {
         Ok(Permitted { key, act_as, grant, rule }) => {
             act.iter_mut().for_each(|act| act.served_as(act_as.user(), &rule));
-            let began = Event::Began { verb, subject: &subject, act: act.as_ref() }.report(session);
-            match began {
+            let transfer = Transfer::of(request).map(Arc::new);
+            let began = Event::Began {
+                verb,
+                subject: &subject,
+                act: act.as_ref(),
+                transfer: transfer.as_ref(),
+            };
+            match began.report(session) {
                 Ok(began) => {
                     session.is_answered.set(false);
                     let (since, is_finished) = (Instant::now(), false);
@@ -70,6 +80,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                         act_as,
                         grant,
                         act,
+                        transfer,
                         began,
                         since,
                         is_finished,
@@ -129,7 +140,7 @@ fn buffers(request: &Request) -> usize {
         Request::Job(_) | Request::Key(_) | Request::Certificate(_) | Request::Agent(_) => {
             768 * KIB
         }
-        Request::Audit(_) => 512 * KIB,
+        Request::Audit(_) | Request::Sight(_) => 512 * KIB,
         Request::Connect(ConnectRequest::Connect(Connect { bare: true, .. })) => 256 * KIB,
         Request::Connect(_) => 1536 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
@@ -145,6 +156,16 @@ impl Permit<'_> {
     /// What the rule permits.
     pub fn grant(&self) -> &Grant {
         &self.grant
+    }
+
+    /// Whether the key has this verb, too.
+    pub fn has(&self, verb: Verb) -> bool {
+        self.key.verbs.contains(verb)
+    }
+
+    /// Where a transfer counts how far it has come.
+    pub fn meter(&self) -> Arc<Meter> {
+        self.transfer.as_ref().map(|transfer| Arc::clone(&transfer.meter)).unwrap_or_default()
     }
 
     /// What must stay permitted while the request is served.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::name::JobName;
-use super::record::State;
+use super::record::{Record, State};
 use super::start::Jobs;
 
 impl Jobs {
@@ -18,5 +18,11 @@ impl Jobs {
     pub fn is_alive(&self, job: JobName) -> bool {
         // A job whose record is unreadable, or whose directory is removed meanwhile, is not running.
         self.directories.find(job).is_ok_and(|found| matches!(found.state, State::Alive(..)))
+    }
+
+    /// The record of this job, if its command is running.
+    pub fn running(&self, job: JobName) -> Option<Record> {
+        let found = self.directories.find(job).ok()?;
+        (found.state == State::Alive(None)).then_some(found.record)
     }
 }

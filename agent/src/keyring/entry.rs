@@ -111,7 +111,7 @@ impl Entry {
         id[..LOCAL.len()].copy_from_slice(&LOCAL);
         id[LOCAL.len()..].copy_from_slice(&uid.to_be_bytes());
         Self {
-            label: format!("local:{uid}"),
+            label: Self::local_label(KeyId(id)),
             // No login is checked against the verifier.
             ..Self::new(
                 KeyId(id),
@@ -119,6 +119,12 @@ impl Entry {
                 Verifier { stored: Secret::new([0; 32]), agent: Secret::new([0; 32]) },
             )
         }
+    }
+
+    /// The label of the user of this host that this id stands for: `local:UID`.
+    pub fn local_label(id: KeyId) -> String {
+        let uid = id.0.last_chunk().map_or(0, |uid| u32::from_be_bytes(*uid));
+        format!("local:{uid}")
     }
 
     fn new(id: KeyId, verbs: Verbs, verifier: Verifier) -> Self {

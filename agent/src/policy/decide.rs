@@ -70,6 +70,7 @@ fn acts_as_user(request: &Request) -> bool {
         | Request::Key(_)
         | Request::Certificate(_)
         | Request::Agent(_)
+        | Request::Sight(_)
         | Request::Rule(RuleRequest::Can(_)) => false,
     }
 }
@@ -174,6 +175,7 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
         | Request::Key(_)
         | Request::Certificate(_)
         | Request::Agent(_)
+        | Request::Sight(_)
         | Request::Rule(RuleRequest::Can(_)) => Ok(granted),
     }
     .map_err(denied)
@@ -193,6 +195,7 @@ fn is_free(key: &Entry, request: &Request) -> bool {
         | Request::Key(_)
         | Request::Certificate(_)
         | Request::Agent(_)
+        | Request::Sight(_)
         | Request::Connect(_) => false,
     }
 }

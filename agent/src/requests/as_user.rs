@@ -31,12 +31,16 @@ pub(super) async fn serve(
                 root,
                 transfers: session.agent.transfers.clone(),
                 lanes: session.agent.lanes.clone(),
+                meter: permit.meter(),
                 stop: session.stop.subscribe(),
             };
             file_work::serve(link, request, &files).await?
         }
         ActAs::Other(user, credentials) => match Worker::start(credentials) {
-            Ok(worker) => worker::relay(link, worker, request, (user, root), session).await?,
+            Ok(worker) => {
+                let meter = permit.meter();
+                worker::relay(link, worker, request, (user, root), (session, &meter)).await?
+            }
             Err(error) => Outcome::Failed(Failure::request(
                 error.raw_os_error().map_or(Cause::Internal, Cause::Os),
             )),

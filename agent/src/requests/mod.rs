@@ -25,12 +25,13 @@ mod push;
 mod push_tree;
 mod renew;
 mod run;
+mod status;
 mod transfer;
 mod unread;
 mod upgrade;
 
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::request::{JobRequest, Request, RuleRequest};
+use lariat_wire::protocol::request::{JobRequest, Request, RuleRequest, SightRequest};
 
 use crate::boxed::boxed;
 use crate::core::{Permit, Session};
@@ -61,6 +62,9 @@ pub async fn serve(
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
         Request::Connect(request) => boxed(|| connect::serve(link, request, permit, session)).await,
+        Request::Sight(SightRequest::Status(_)) => {
+            boxed(|| status::serve(link, permit, session)).await
+        }
         Request::Certificate(request) => renew::serve(link, request, permit, session),
         Request::Agent(request) => boxed(|| upgrade::serve(link, request, permit, session)).await,
     }

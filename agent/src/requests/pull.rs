@@ -1,7 +1,7 @@
 //! `pull`: sends a file or a directory of this host to the controller.
 
 use lariat_engine::tree::{Avoid, Counts, TreeSource, send_dry_run, send_tree};
-use lariat_engine::{Cancel, SendOptions, Source, TransferError, Transferred, Unwatched, send};
+use lariat_engine::{Cancel, SendOptions, Source, TransferError, Transferred, send};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::tree::{Changed, Root, Settled};
@@ -23,7 +23,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             let (lanes, joinable) = files.send_lanes(pull.transfer);
             link.outbox().post(source.offer())?;
             if pull.tree.is_some_and(|options| options.dry_run) {
-                return dry_run(files, send_dry_run(link, &source, &Logged)).await;
+                return dry_run(files, send_dry_run(link, &source, &Logged(&files.meter))).await;
             }
             let given = give(link, &mut source, lanes.carry(pull.sending), files).await;
             drop(joinable);
@@ -48,7 +48,7 @@ async fn give<S: AsyncRead + AsyncWrite>(
 ) -> Result<Done, TransferError> {
     let (cancel, mut sent) = (Cancel::default(), Transferred::default());
     tokio::select! {
-        done = send(link, source, how, &Unwatched, &cancel, &mut sent) => done?,
+        done = send(link, source, how, &*files.meter, &cancel, &mut sent) => done?,
         never = files.stopping(&cancel) => match never {},
     };
     Ok(file_done(&sent, "went"))
@@ -65,8 +65,9 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
     let source = lanes.carry_tree(source);
     link.outbox().post(&Root { entry: source.root().clone() })?;
     let (cancel, mut counts) = (Cancel::default(), Counts::default());
+    let logged = Logged(&files.meter);
     let done = tokio::select! {
-        done = send_tree(link, source, Avoid::new(), pull.sending, &Logged, &cancel, &mut counts) => done,
+        done = send_tree(link, source, Avoid::new(), pull.sending, &logged, &cancel, &mut counts) => done,
         never = files.stopping(&cancel) => match never {},
     };
     transfer_ended(done.map(|settled| tree_done(&settled, &counts, "went")))

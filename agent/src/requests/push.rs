@@ -1,9 +1,7 @@
 //! `push`: receives a file.
 
 use lariat_engine::tree::receive_dry_run;
-use lariat_engine::{
-    Cancel, CommitOptions, Receiving, TransferError, Transferred, Unwatched, receive,
-};
+use lariat_engine::{Cancel, CommitOptions, Receiving, TransferError, Transferred, receive};
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::protocol::transfer::{Offer, Push};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +18,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
 ) -> Result<Outcome, LinkError> {
     if push.dry_run {
         return match files.look(push) {
-            Ok(file) => dry_run(files, receive_dry_run(link, file, &Logged)).await,
+            Ok(file) => dry_run(files, receive_dry_run(link, file, &Logged(&files.meter))).await,
             Err(failure) => Ok(Outcome::Failed(failure)),
         };
     }
@@ -44,7 +42,7 @@ async fn take<S: AsyncRead + AsyncWrite>(
 ) -> Result<Done, TransferError> {
     let mut received = Transferred::default();
     tokio::select! {
-        done = receive(link, target, offer, commit, &Unwatched, cancel, &mut received) => done?,
+        done = receive(link, target, offer, commit, &*files.meter, cancel, &mut received) => done?,
         never = files.stopping(cancel) => match never {},
     };
     Ok(file_done(&received, "came"))

@@ -47,10 +47,10 @@ async fn take<S: AsyncRead + AsyncWrite>(
     running: &Running,
     files: &Files,
 ) -> Result<Done, TransferError> {
-    let mut counts = Counts::default();
+    let (mut counts, logged) = (Counts::default(), Logged(&files.meter));
     let cancel = &running.cancel;
     let settled = tokio::select! {
-        done = receive_tree(link, arrival, &Logged, cancel, &mut counts) => done?,
+        done = receive_tree(link, arrival, &logged, cancel, &mut counts) => done?,
         never = files.stopping(cancel) => match never {},
     };
     Ok(tree_done(&settled, &counts, "came"))

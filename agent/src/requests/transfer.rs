@@ -9,16 +9,23 @@ use tracing::debug;
 
 use crate::core::{Done, Outcome};
 use crate::files::Files;
+use crate::meter::Meter;
 
-/// Observes a tree's transfer, for the log only.
-pub(super) struct Logged;
+/// Observes a tree's transfer: counts its bytes, and logs what was missed.
+pub(super) struct Logged<'a>(pub(super) &'a Meter);
 
-impl Watch for Logged {
-    fn listed(&self, _bytes: u64) {}
+impl Watch for Logged<'_> {
+    fn listed(&self, bytes: u64) {
+        self.0.listed(bytes);
+    }
 
-    fn had(&self, _bytes: u64) {}
+    fn had(&self, bytes: u64) {
+        self.0.had(bytes);
+    }
 
-    fn moved(&self, _bytes: u64) {}
+    fn moved(&self, bytes: u64) {
+        self.0.moved(bytes);
+    }
 
     fn missed(&self, failure: &Failure, side: Side) {
         // Failures at the controller's end are the controller's to report.

@@ -1,5 +1,6 @@
 //! `upgrade`: another version takes the agent's place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_wire::link::LinkError;
@@ -157,6 +158,8 @@ async fn receive(
         transfers: session.agent.transfers.clone(),
         // A key that may replace the agent needs no right to push, which lanes would need.
         lanes: Lanes::default(),
+        // It is no transfer that the status tells of.
+        meter: Arc::default(),
         stop: session.stop.subscribe(),
     };
     push::serve(link, push, &files).await

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lariat_base::clock::seconds;
 use lariat_base::escape::escape;
 use lariat_wire::auth::agent::{LoggedIn, Refused};
-use lariat_wire::protocol::failure::Cause;
+use lariat_wire::protocol::failure::{Cause, Limit};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{interval, interval_at, sleep, sleep_until, timeout};
@@ -361,6 +361,7 @@ impl Server {
 
     /// Tells an authenticated controller why no session is free for it. Runs as a task of its own.
     fn send_away(&mut self, arrived: Authenticated, why: Exhausted, origin: &Origin) {
+        self.agent.counters.limit_reached(Limit::Sessions);
         let label = escape(arrived.key.label.as_bytes());
         if self.folded.is_news(format!("no more sessions for {label}"), Instant::now()) {
             warn!(peer = %origin, key = %label, "sent away: {why}");

@@ -88,6 +88,7 @@ pub(super) async fn send_away(
 fn run(arrived: Authenticated, session: &Session) {
     // Only a beginning can fail to be reported.
     let _ = Event::LoggedIn.report(session);
+    let mut ended = Ended { session, why: Some("it failed".to_owned()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
         Ok(runtime) => {
@@ -95,7 +96,20 @@ fn run(arrived: Authenticated, session: &Session) {
         }
         Err(error) => Err(error.into()),
     };
-    let _ = Event::LoggedOut { why: result.err().map(|error| error.to_string()) }.report(session);
+    ended.why = result.err().map(|error| error.to_string());
+}
+
+/// Reports the end of a session when it is dropped, also after a panic.
+struct Ended<'a> {
+    session: &'a Session,
+    why: Option<String>,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        // Only a beginning can fail to be reported.
+        let _ = Event::LoggedOut { why: self.why.take() }.report(self.session);
+    }
 }
 
 async fn serve(
@@ -229,6 +243,7 @@ fn job_of(request: &Request) -> Option<JobId> {
         | Request::Key(_)
         | Request::Certificate(_)
         | Request::Agent(_)
+        | Request::Sight(_)
         | Request::Connect(_)
         | Request::Rule(_) => None,
     }

@@ -20,6 +20,11 @@ const NAME: &str = "agent.sock";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
+/// Where an agent with this state directory listens for connections from its host.
+pub(crate) fn local_socket(state: &Path) -> PathBuf {
+    state.join(NAME)
+}
+
 /// Accepts connections from this host. Dropping it removes the socket.
 pub struct LocalListener {
     socket: UnixListener,
@@ -30,7 +35,7 @@ impl LocalListener {
     /// Listens in this state directory. Replaces a socket that an earlier agent left behind. Must be called
     /// within a runtime.
     pub fn bind(state: &Path) -> io::Result<Self> {
-        let path = state.join(NAME);
+        let path = local_socket(state);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

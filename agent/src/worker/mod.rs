@@ -24,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use lariat_base::name::KeyId;
 use lariat_engine::confined::named;
@@ -98,7 +99,9 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
         let request = FileRequest::decode(frame.kind, link.reader.payload());
         let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
-        let files = Files { key, uid, home, root, transfers, lanes: Lanes::default(), stop };
+        // Nobody looks how far it has come: the agent counts what it passes on.
+        let (lanes, meter) = (Lanes::default(), Arc::default());
+        let files = Files { key, uid, home, root, transfers, lanes, meter, stop };
         let failure = match file_work::serve(&mut link, request, &files).await {
             Ok(Outcome::Failed(failure)) => Some(failure),
             Ok(_) => None,

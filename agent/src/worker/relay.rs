@@ -26,6 +26,7 @@ use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
 use crate::core::{Done, Outcome, Session};
+use crate::meter::Meter;
 use crate::policy::path::Root;
 use crate::transfers::Running;
 use crate::transport::SessionLink;
@@ -59,7 +60,7 @@ pub(crate) async fn relay(
     mut worker: Worker,
     request: FileRequest,
     (user, root): (&User, Option<Root>),
-    session: &Session,
+    (session, meter): (&Session, &Meter),
 ) -> Result<Outcome, LinkError> {
     let (memory, _charge) = match granted(session) {
         Ok(granted) => granted,
@@ -76,7 +77,7 @@ pub(crate) async fn relay(
                 &worker,
                 &request,
                 running.as_ref(),
-                session,
+                (session, meter),
                 &abandoned,
             )
             .await;
@@ -174,14 +175,18 @@ async fn pass(
     worker: &Worker,
     request: &FileRequest,
     running: Option<&Running>,
-    session: &Session,
+    (session, meter): (&Session, &Meter),
     abandoned: &Cell<bool>,
 ) -> End {
-    let from_worker = FromWorker { request, buffer: vec![0; PIECE] };
+    if let FileRequest::Push(push) = request {
+        meter.listed(push.offer.size.unwrap_or_default());
+    }
+    let from_worker = FromWorker { request, buffer: vec![0; PIECE], meter };
+    let received = (!matches!(request, FileRequest::Pull(_))).then_some(meter);
     tokio::select! {
         biased;
         end = from_worker.all(&mut to_worker.reader, &mut link.writer) => end,
-        error = forward(&mut link.reader, &mut to_worker.writer, abandoned) => End::Controller(error),
+        error = forward(&mut link.reader, &mut to_worker.writer, abandoned, received) => End::Controller(error),
         cause = end_in_order(worker, running, session) => End::Overdue(cause),
     }
 }
@@ -218,6 +223,7 @@ fn signal_for(cause: &Cause) -> Signal {
 struct FromWorker<'a> {
     request: &'a FileRequest,
     buffer: Vec<u8>,
+    meter: &'a Meter,
 }
 
 impl FromWorker<'_> {
@@ -246,6 +252,13 @@ impl FromWorker<'_> {
                 failure = worker.message::<Failure>().ok();
             }
             said(self.request, frame.kind, worker, &mut done);
+            match self.request {
+                FileRequest::Pull(_) if frame.kind == Offer::KIND => {
+                    self.meter.listed(done.bytes.unwrap_or_default());
+                }
+                FileRequest::Pull(_) if frame.kind.is_bulk() => self.meter.moved(frame.len as u64),
+                _ => {}
+            }
             match controller.relay(frame, worker, &mut self.buffer).await {
                 Ok(()) => {}
                 Err(RelayError::To(error)) => return End::Controller(error),
@@ -280,11 +293,13 @@ fn said<R: AsyncRead + Unpin>(
 }
 
 /// Passes frames from the controller to the worker, until the controller's connection fails. Sets `abandoned`
-/// after the controller's last frame of the request: it has its answer, or has given the request up.
+/// after the controller's last frame of the request: it has its answer, or has given the request up. What the host
+/// receives is counted.
 async fn forward<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     controller: &mut Reader<R>,
     worker: &mut Writer<W>,
     abandoned: &Cell<bool>,
+    received: Option<&Meter>,
 ) -> LinkError {
     let mut buffer = vec![0; PIECE];
     loop {
@@ -302,6 +317,9 @@ async fn forward<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Err(error) => return error,
         };
+        if let Some(meter) = received.filter(|_| frame.kind.is_bulk()) {
+            meter.moved(frame.len as u64);
+        }
         match worker.relay(frame, controller, &mut buffer).await {
             Ok(()) => {}
             Err(RelayError::From(error)) => return error,

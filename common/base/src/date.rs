@@ -35,6 +35,18 @@ pub fn format(seconds: u64) -> Option<String> {
     date.format(&Rfc3339).ok()
 }
 
+/// A time in seconds since 1970: `20:15:56Z` if it is on the day of `now`, else `2026-11-26 20:15Z`.
+pub fn clock(at: u64, now: u64) -> String {
+    const DAY: usize = "2026-11-26".len();
+    const MINUTE: usize = "2026-11-26T20:15".len();
+    let (Some(at), Some(now)) = (format(at), format(now)) else { return "?".into() };
+    if at[..DAY] == now[..DAY] {
+        at[DAY + 1..].to_owned()
+    } else {
+        format!("{} {}Z", &at[..DAY], &at[DAY + 1..MINUTE])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +68,13 @@ mod tests {
         assert_eq!(format(1_900_000_000).as_deref(), Some("2030-03-17T17:46:40Z"));
         assert_eq!(parse(&format(1_900_000_000).unwrap()), Ok(1_900_000_000));
         assert_eq!(format(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_time_of_another_day_has_its_date() {
+        let now = 1_795_810_556;
+        assert_eq!(clock(now, now + 3), "20:15:56Z");
+        assert_eq!(clock(now - 86_400, now), "2026-11-26 20:15Z");
+        assert_eq!(clock(u64::MAX, now), "?");
     }
 }

@@ -13,6 +13,7 @@ pub mod name;
 pub mod near;
 pub mod os_error;
 pub mod private;
+pub mod quantity;
 pub mod script;
 pub mod secret;
 pub mod toml_file;

@@ -18,6 +18,7 @@ mod key_source;
 mod outage;
 mod retry;
 pub mod run;
+pub mod status;
 pub mod transfer;
 mod watch;
 mod witness;

@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod codec;
 pub mod frame;
+pub mod grown;
 pub mod limits;
 pub mod link;
 pub mod memory;

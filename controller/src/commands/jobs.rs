@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lariat_base::date::clock;
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
+use lariat_base::quantity::span;
 use lariat_wire::protocol::job::{Job, State};
 
 use crate::context::Context;
@@ -13,9 +15,7 @@ use crate::fanout::{Ended, Failed, HostContext, HostWork, Screen};
 use crate::home::Home;
 use crate::jobs::{self, Prefix, Unnamed, Whom, Wish, command, lasted, short, state};
 use crate::known_jobs::{self, KnownJob};
-use crate::output::clock::clock;
 use crate::output::json::{self, JobResult};
-use crate::output::quantity::span;
 use crate::output::table::table;
 use crate::target::{Targets, natural};
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::seconds;
+use lariat_base::date::clock;
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
 use serde::Serialize;
@@ -13,7 +14,6 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Record, counts};
 use crate::output;
-use crate::output::clock::clock;
 use crate::output::json;
 use crate::output::style::Paint;
 

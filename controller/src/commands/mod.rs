@@ -30,6 +30,7 @@ mod report;
 mod rsh;
 mod run;
 mod shell;
+mod status;
 mod upgrade;
 
 #[cfg(feature = "fuzzing")]
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Audit(audit::Args),
     /// Ask hosts what a key may do
     Can(can::Args),
+    /// Show how hosts are, and who uses them
+    Status(status::Args),
     /// Check this machine and hosts for what is or soon will be wrong
     Doctor(doctor::Args),
     /// Show the results of the last command over several hosts
@@ -140,6 +143,7 @@ impl Command {
             | Self::Kill(_)
             | Self::Audit(_)
             | Self::Can(_)
+            | Self::Status(_)
             | Self::Doctor(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
@@ -187,6 +191,7 @@ impl Command {
             Self::Kill(args) => kill::run(&args, context),
             Self::Audit(args) => audit::run(&args, context),
             Self::Can(args) => can::run(args, context),
+            Self::Status(args) => status::run(&args, context),
             Self::Doctor(args) => doctor::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(&args, context),

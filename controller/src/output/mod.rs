@@ -1,6 +1,5 @@
 //! All output to the user: results on stdout, everything else on stderr.
 
-pub(crate) mod clock;
 pub(crate) mod json;
 pub(crate) mod notes;
 pub(crate) mod printer;

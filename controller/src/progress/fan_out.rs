@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use lariat_base::quantity::{bytes, percent, rate, span};
+
 use anstyle::{AnsiColor, Style};
 
 use super::layout::{Cell, Row, TableRow, bar, line, table};
 use super::live::Size;
-use crate::output::quantity::{bytes, percent, rate, span};
 
 /// How often hosts change places: a list that moves all the time can't be read.
 const SORTED_FOR: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anstyle::AnsiColor;
 use lariat_base::name::HostName;
+use lariat_base::quantity::bytes;
 
 use super::fan_out::{HostView, host_cells};
 use super::layout::{Cell, Row, line};
@@ -13,7 +14,6 @@ use super::live::{EVERY, Live};
 use super::meter::{Counts, Meter};
 use super::pace::Pace;
 use crate::outages::Outages;
-use crate::output::quantity::bytes;
 
 /// The line of one host's transfers. Dropping it removes the line.
 pub(crate) struct Single<'a> {

@@ -22,6 +22,10 @@ use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
 use super::pull::Pull;
 use super::renewal::{Install, Installed, Renew, SigningRequest};
 use super::session::{Finished, Goodbye, Ping, Pong};
+use super::status::{
+    Disk, HostStatus, LimitUse, MemoryUse, Report, RunningJob, SessionStatus, Status,
+    TransferStatus,
+};
 use super::transfer::{
     Basis, Begun, Complete, Copies, Copy, Destination, Done, Hashes, Have, Identity, Lane,
     ModeChange, Offer, Overrides, Part, Push, Range, Sending, Taken, Way,
@@ -34,8 +38,9 @@ use super::upgrade::{Confirm, SendAgent, Standing, Step, Upgrade, UpgradeState, 
 use super::verb::Verb;
 use super::{Kind, Message};
 use crate::codec;
+use crate::grown::Grown;
 use crate::link::message_frame;
-use lariat_base::name::{EnrolmentId, JobId, KeyId, TransferId, UpgradeId};
+use lariat_base::name::{EnrolmentId, JobId, KeyId, SessionId, TransferId, UpgradeId};
 use lariat_base::secret::Secret;
 
 /// The document with the examples.
@@ -211,6 +216,7 @@ fn every_message_has_the_bytes_of_the_document() {
     certificates(s);
     upgrade(s, &offer);
     doctor(s);
+    status(s, audit);
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     check(s, &Failure::request(Cause::UnknownRequest("0.1.0".to_owned())));
@@ -293,6 +299,62 @@ fn doctor(s: &mut Seen) {
         Finding::bad("clock", "set it"),
     ];
     check(s, &Examined { version: "0.1.0".to_owned(), time_ms: 7, buffers, findings });
+}
+
+fn status(s: &mut Seen, audit: AuditHead) {
+    let (key, label, since_ms) = (KeyId([0xa1; 16]), || "bob".to_owned(), 5);
+    let disk = Disk {
+        path: b"/".to_vec(),
+        kind: "ext4".to_owned(),
+        size: 1 << 30,
+        free: 1 << 20,
+        files: 1000,
+        files_free: 10,
+        is_silent: false,
+    };
+    let limit = LimitUse { name: "jobs".to_owned(), used: 1, total: 64, refusals: 2 };
+    let session = SessionStatus {
+        session: SessionId([0x5e; 16]),
+        key,
+        label: label(),
+        origin: "10.0.0.7:5".to_owned(),
+        since_ms,
+        doing: "run".to_owned(),
+    };
+    let (user, command) = (Some("www".to_owned()), Some(b"make".to_vec()));
+    let job = JobId([0x1d; 16]);
+    let job = RunningJob { job, key, label: label(), since_ms, is_detached: true, user, command };
+    let transfer = TransferStatus {
+        key,
+        label: label(),
+        since_ms,
+        is_push: true,
+        user: None,
+        path: Some(b"/srv".to_vec()),
+        total: 9,
+        had: 1,
+        moved: 3,
+    };
+    let report = Report {
+        version: "0.1.0".to_owned(),
+        kernel: "Linux 6.1".to_owned(),
+        time_ms: 7,
+        up_ms: 6,
+        agent_ms: 4,
+        processors: 2,
+        load: [42, 130, 5],
+        memory: MemoryUse { total: 4096, available: 1024, swap: 512, swap_free: 256 },
+        certificate_end: 1_800_000_000,
+        audit,
+        disks: vec![Grown(disk)],
+        limits: vec![Grown(limit)],
+        sessions: vec![Grown(session)],
+        jobs: vec![Grown(job)],
+        transfers: vec![Grown(transfer)],
+        unlisted: 3,
+    };
+    check(s, &Status);
+    check(s, &HostStatus { report: Grown(report) });
 }
 
 fn upgrade(s: &mut Seen, offer: &Offer) {

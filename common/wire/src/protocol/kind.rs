@@ -221,6 +221,11 @@ kinds! {
     PipeTaken = 0x94,
     /// No byte follows: [`super::connect::PipeEnd`].
     PipeEnd = 0x95,
+
+    /// Ask how the host is: [`super::status::Status`].
+    Status = 0xa0,
+    /// How it is: [`super::status::HostStatus`].
+    HostStatus = 0xa1,
 }
 
 impl Kind {

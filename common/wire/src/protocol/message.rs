@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use super::invalid::Invalid;
 use super::kind::Kind;
 use super::{
-    audit, can, clean, connect, doctor, exec, failure, job, key, pull, renewal, session, transfer,
-    tree, upgrade,
+    audit, can, clean, connect, doctor, exec, failure, job, key, pull, renewal, session, status,
+    transfer, tree, upgrade,
 };
 use crate::codec;
 
@@ -122,4 +122,6 @@ messages! {
     Connected: connect::Connected;
     PipeTaken: connect::PipeTaken;
     PipeEnd: connect::PipeEnd;
+    Status: status::Status;
+    HostStatus: status::HostStatus;
 }

@@ -22,6 +22,7 @@ pub mod pull;
 pub mod renewal;
 pub mod request;
 pub mod session;
+pub mod status;
 pub mod transfer;
 pub mod tree;
 pub mod upgrade;

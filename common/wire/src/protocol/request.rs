@@ -14,6 +14,7 @@ use super::key::{KeyAdd, KeyAllow, KeyList, KeyRevoke, KeyRotate};
 use super::message::Message;
 use super::pull::Pull;
 use super::renewal::{Install, Renew};
+use super::status::Status;
 use super::transfer::{Lane, Push};
 use super::tree::PushTree;
 use super::upgrade::{Confirm, SendAgent, Upgrade};
@@ -164,6 +165,12 @@ requests! {
         Examine, |_| Verb::Status, |_| None, First;
     }
 
+    /// Requests about how the host is.
+    enum SightRequest {
+        /// Ask for everything.
+        Status, |_| Verb::Status, |_| None, First;
+    }
+
     /// Requests about the audit.
     enum AuditRequest {
         /// Read it.
@@ -206,6 +213,8 @@ pub enum Request {
     Agent(AgentRequest),
     /// For a connection through the host.
     Connect(ConnectRequest),
+    /// About how the host is.
+    Sight(SightRequest),
 }
 
 /// Why a frame is not a request.
@@ -246,6 +255,9 @@ impl Request {
         if let Some(request) = ConnectRequest::decode(kind, payload) {
             return Ok(Self::Connect(request?));
         }
+        if let Some(request) = SightRequest::decode(kind, payload) {
+            return Ok(Self::Sight(request?));
+        }
         Err(BadRequest::Kind(kind))
     }
 
@@ -260,6 +272,7 @@ impl Request {
             Self::Certificate(request) => request.encode(),
             Self::Agent(request) => request.encode(),
             Self::Connect(request) => request.encode(),
+            Self::Sight(request) => request.encode(),
         }
     }
 
@@ -274,6 +287,7 @@ impl Request {
             Self::Certificate(request) => request.check(),
             Self::Agent(request) => request.check(),
             Self::Connect(request) => request.check(),
+            Self::Sight(request) => request.check(),
         }
     }
 
@@ -288,6 +302,7 @@ impl Request {
             Self::Certificate(request) => request.verb(),
             Self::Agent(request) => request.verb(),
             Self::Connect(request) => request.verb(),
+            Self::Sight(request) => request.verb(),
         }
     }
 
@@ -302,6 +317,7 @@ impl Request {
             Self::Certificate(request) => request.user(),
             Self::Agent(request) => request.user(),
             Self::Connect(request) => request.user(),
+            Self::Sight(request) => request.user(),
         }
     }
 }
@@ -326,6 +342,7 @@ impl Kind {
             .or_else(|| CertificateRequest::flight(self))
             .or_else(|| AgentRequest::flight(self))
             .or_else(|| ConnectRequest::flight(self))
+            .or_else(|| SightRequest::flight(self))
     }
 }
 
@@ -359,14 +376,14 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 26);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 27);
     }
 
     #[test]
     fn what_changes_a_host_for_good_waits_for_its_proof() {
         use Kind::{
             Attach, Can, Examine, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit,
-            Run,
+            Run, Status,
         };
 
         let early: Vec<_> = Kind::ALL.iter().filter(|kind| kind.may_precede_welcome()).collect();
@@ -374,7 +391,7 @@ mod tests {
             early,
             [
                 &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &Can,
-                &ReadAudit, &KeyList, &Examine
+                &ReadAudit, &KeyList, &Examine, &Status
             ]
         );
     }

@@ -18,6 +18,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::budget;
 
+mod status;
+
+pub use status::{Status, StatusPlace};
+
 /// Where packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/lariat/agent.toml";
 
@@ -63,6 +67,9 @@ pub struct Config {
     /// How the agent is replaced.
     #[serde(default)]
     pub upgrade: Upgrade,
+    /// The status page.
+    #[serde(default)]
+    pub status: Status,
 }
 
 /// How the agent is replaced.
@@ -244,6 +251,7 @@ impl Config {
             ("[admission]", admission == new.admission),
             ("local", self.local.is_empty() == new.local.is_empty()),
             ("[limits]", limits == new.limits),
+            ("[status]", self.status == new.status),
         ];
         settings.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -257,6 +265,7 @@ impl Config {
         {
             *file = directory.join(&*file);
         }
+        config.status.resolve(directory);
         Ok(config)
     }
 }
@@ -419,7 +428,8 @@ state = \"state\"
     #[test]
     fn the_man_page_has_every_key() {
         let page = include_str!("../../docs/man/lariat-agent.toml.5");
-        for table in ["", "[admission]", "[exec]", "[jobs]", "[limits]", "[audit]", "[upgrade]"] {
+        let tables = "admission exec jobs limits audit upgrade status".split(' ');
+        for table in tables.map(|name| format!("[{name}]")).chain([String::new()]) {
             let error = parse(&format!("{table}\nzzzz = 1\n")).unwrap_err();
             let (_, keys) = error.split_once("the keys here are: ").unwrap();
             for key in keys.split(", ") {

@@ -41,6 +41,7 @@ pub mod running;
 pub mod serve;
 mod splice;
 pub mod start;
+mod status_page;
 pub mod transfers;
 pub mod transport;
 mod upgrade;

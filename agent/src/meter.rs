@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lariat_engine::Progress;
+use prometheus_client::metrics::counter::Counter;
 
 /// How far a transfer has come, in bytes.
 #[derive(Debug, Default)]
@@ -10,6 +11,10 @@ pub struct Meter {
     total: AtomicU64,
     had: AtomicU64,
     moved: AtomicU64,
+    /// What all transfers in this direction have moved.
+    all_moved: Counter,
+    /// What their receivers had already.
+    all_had: Counter,
 }
 
 /// A [`Meter`]'s figures.
@@ -24,6 +29,11 @@ pub struct Metered {
 }
 
 impl Meter {
+    /// The meter of one of the transfers that these counters count.
+    pub fn counting(all_moved: Counter, all_had: Counter) -> Self {
+        Self { all_moved, all_had, ..Self::default() }
+    }
+
     /// More bytes belong to the transfer.
     pub fn listed(&self, bytes: u64) {
         add(&self.total, bytes);
@@ -32,11 +42,13 @@ impl Meter {
     /// The receiver has more bytes already.
     pub fn had(&self, bytes: u64) {
         add(&self.had, bytes);
+        self.all_had.inc_by(bytes);
     }
 
     /// More bytes were moved.
     pub fn moved(&self, bytes: u64) {
         add(&self.moved, bytes);
+        self.all_moved.inc_by(bytes);
     }
 
     /// The figures.
@@ -49,7 +61,7 @@ impl Meter {
 impl Progress for Meter {
     fn begin(&self, size: Option<u64>, have: u64) {
         self.total.store(size.unwrap_or_default(), Ordering::Relaxed);
-        self.had.store(have, Ordering::Relaxed);
+        self.had(have);
     }
 
     fn moved(&self, bytes: u64) {

@@ -13,7 +13,7 @@ use lariat_engine::confined::named;
 use rustix::fs::Mode;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::audit::Audit;
 use crate::budget::{Budget, Holder};
@@ -29,6 +29,7 @@ use crate::lanes::Lanes;
 use crate::renewal;
 use crate::running::Running;
 use crate::serve::{Handshaker, Server, Stopped};
+use crate::status_page::{self, StatusListener};
 use crate::transfers::Transfers;
 use crate::transport::{LocalListener, Passed, TcpListener};
 use crate::user::User;
@@ -126,6 +127,13 @@ pub fn run(
         warn!("how the last upgrade ended can't be recorded: {why}");
     }
     agent.audit_keys();
+    if let Some(place) = &agent.config().status.listen {
+        let listener = StatusListener::bind(place);
+        // The host stays within reach without it.
+        if let Err(error) = listener.and_then(|listener| status_page::start(listener, &agent)) {
+            error!("the status page can't be served on {place}: {error}");
+        }
+    }
     let audited = Arc::clone(&agent);
     let handshaker = Handshaker::new(Arc::clone(&agent)).map_err(StartError::system)?;
     let stopped = runtime.block_on(async {

@@ -54,6 +54,7 @@ mod screens;
 mod shell;
 mod short_links;
 mod status;
+mod status_page;
 mod streams;
 mod supervisor;
 mod temporary;

@@ -9,6 +9,7 @@ use lariat_base::name::{KeyId, SessionId};
 use lariat_wire::protocol::request::{FileRequest, Request};
 use lariat_wire::protocol::verb::Verb;
 
+use super::counters::Counters;
 use crate::keyring::Entry;
 use crate::meter::Meter;
 use crate::transport::Origin;
@@ -58,7 +59,7 @@ pub struct Transfer {
 
 impl Transfer {
     /// The transfer that a request asks for, if it does. Further connections are part of it.
-    pub fn of(request: &Request) -> Option<Self> {
+    pub(super) fn of(request: &Request, counters: &Counters) -> Option<Self> {
         let Request::File(request) = request else { return None };
         let (is_push, path, user) = match request {
             FileRequest::Push(push) => (true, &push.dest.path, &push.user),
@@ -66,7 +67,7 @@ impl Transfer {
             FileRequest::Pull(pull) => (false, &pull.source, &pull.user),
             FileRequest::Clean(_) | FileRequest::Lane(_) => return None,
         };
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::new(counters.meter(is_push));
         let (since, path, user) = (SystemTime::now(), path.clone(), user.clone());
         Some(Self { since, is_push, path, user, meter })
     }

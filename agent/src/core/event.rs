@@ -150,18 +150,19 @@ impl Event<'_> {
     fn show(&self, session: &Session) {
         let Session { agent, id, .. } = session;
         match self {
-            Self::LoggedIn => agent.activity.came(*id, &session.key, &session.origin),
+            Self::LoggedIn => {
+                agent.activity.came(*id, &session.key, &session.origin);
+                agent.counters.logged_in();
+            }
             Self::LoggedOut { .. } => agent.activity.left(*id),
             Self::Began { verb, transfer, .. } => {
                 let transfer = transfer.map(Arc::clone);
                 agent.activity.does(*id, Some(Doing { verb: *verb, transfer }));
             }
-            Self::Refused { failure, .. } => agent.counters.failed(failure),
-            Self::Finished { outcome, .. } => {
+            Self::Refused { failure, .. } => agent.counters.refused(failure),
+            Self::Finished { verb, took, outcome, .. } => {
                 agent.activity.does(*id, None);
-                if let Outcome::Failed(failure) = outcome {
-                    agent.counters.failed(failure);
-                }
+                agent.counters.finished(*verb, *took, outcome);
             }
         }
     }

@@ -61,7 +61,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
     let failure = match permitted(session, request) {
         Ok(Permitted { key, act_as, grant, rule }) => {
             act.iter_mut().for_each(|act| act.served_as(act_as.user(), &rule));
-            let transfer = Transfer::of(request).map(Arc::new);
+            let transfer = Transfer::of(request, &session.agent.counters).map(Arc::new);
             let began = Event::Began {
                 verb,
                 subject: &subject,

@@ -44,6 +44,20 @@ pub struct Denial {
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 10] = [
+        Self::Keyring,
+        Self::Dates,
+        Self::Networks,
+        Self::Verbs,
+        Self::Users,
+        Self::Commands,
+        Self::Stdin,
+        Self::Push,
+        Self::Pull,
+        Self::Connect,
+    ];
+
     /// The name that it has in a keyring.
     pub fn as_str(self) -> &'static str {
         match self {

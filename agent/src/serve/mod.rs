@@ -313,6 +313,7 @@ impl Server {
     }
 
     fn login_failed(&self, peer: SocketAddr, refused: Refused, why: &str) {
+        self.agent.counters.login_failed(&refused);
         let keyring = self.agent.keyring();
         let known = match refused {
             Refused::Key(id) | Refused::Now(id) => keyring.entry(id),

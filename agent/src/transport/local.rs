@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
@@ -25,6 +26,29 @@ pub(crate) fn local_socket(state: &Path) -> PathBuf {
     state.join(NAME)
 }
 
+/// Listens on a unix socket that no other user can connect to. Replaces one that an earlier agent left behind.
+pub(crate) fn bind_private(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // bind(2) gives the file the mode of the socket's inode, so no other user can ever connect.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // A socket's path is limited to 108 bytes; the path of an open directory always fits.
+    let directory = std::fs::File::open(parent)?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    rustix::net::bind(&socket, &SocketAddrUnix::new(short)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Accepts connections from this host. Dropping it removes the socket.
 pub struct LocalListener {
     socket: UnixListener,
@@ -36,21 +60,7 @@ impl LocalListener {
     /// within a runtime.
     pub fn bind(state: &Path) -> io::Result<Self> {
         let path = local_socket(state);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // bind(2) gives the file the mode of the socket's inode, so no other user can ever connect.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        // A socket's path is limited to 108 bytes; the path of an open directory always fits.
-        let directory = std::fs::File::open(state)?;
-        let short = format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd());
-        rustix::net::bind(&socket, &SocketAddrUnix::new(short)?)?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        let socket = UnixListener::from_std(socket.into())?;
+        let socket = UnixListener::from_std(bind_private(&path)?)?;
         Ok(Self { socket, path })
     }
 

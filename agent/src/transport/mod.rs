@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::policy::networks::Peer;
 
 pub use local::LocalListener;
-pub(crate) use local::local_socket;
+pub(crate) use local::{bind_private, local_socket};
 pub use passed::{Passed, PassedError, take as take_passed};
 pub use socket::Socket;
 pub use tcp::{ListenError, TcpListener};

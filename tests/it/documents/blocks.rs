@@ -13,7 +13,7 @@
 //! `sh`.
 
 /// Languages of blocks that hold no commands.
-const TEXTS: [&str; 4] = ["text", "toml", "ini", "json"];
+const TEXTS: [&str; 5] = ["text", "toml", "ini", "json", "yaml"];
 
 /// Whose command it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod fleet;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
+mod help_order;
 mod home;
 mod host_keys;
 mod inventory;
@@ -29,6 +30,7 @@ mod local;
 mod new_home;
 mod outages;
 mod output;
+mod overview;
 mod progress;
 mod request_check;
 mod revocations;

@@ -42,11 +42,11 @@ pub(crate) struct RuleOptions {
     command: Vec<Pattern>,
 
     /// Connect only there through a host; repeatable
-    #[arg(help_heading = HEADING, long = "connect", value_name = "ADDR:PORT")]
+    #[arg(help_heading = HEADING, long = "connect", value_name = "ADDR:PORT", hide_short_help = true)]
     connect: Vec<String>,
 
     /// Networks that it may log in from, as CIDR
-    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',', hide_short_help = true)]
     networks: Vec<String>,
 
     /// End: 30d, 2027-01-31, or an RFC 3339 time
@@ -56,11 +56,11 @@ pub(crate) struct RuleOptions {
     expires: Option<u64>,
 
     /// Most concurrent jobs on a host
-    #[arg(help_heading = HEADING, long, value_name = "N")]
+    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true)]
     max_jobs: Option<u32>,
 
     /// Most concurrent sessions on a host
-    #[arg(help_heading = HEADING, long, value_name = "N")]
+    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true)]
     max_sessions: Option<u32>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -10,7 +10,9 @@ use lariat_base::name::HostName;
 use lariat_client::Address;
 
 use crate::error::CliError;
-use crate::output;
+use crate::help_order::globals_last;
+use crate::output::{self, style};
+use crate::overview;
 use crate::shell_word::shell_word;
 use crate::status;
 use crate::target::Targets;
@@ -46,14 +48,16 @@ pub(crate) fn report(
 ) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let page = page(error, arguments, &syntax, style::has_colors(rustix::stdio::stdout()));
             // A closed pipe is no error; a full disk is.
-            match error.print() {
+            match io::stdout().write_all(page.as_bytes()) {
                 Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
                 _ => ExitCode::SUCCESS,
             }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            let page = page(error, arguments, &syntax, style::has_colors(rustix::stdio::stderr()));
+            let _ = io::stderr().write_all(page.as_bytes());
             ExitCode::from(status::FAILURE)
         }
         _ => {
@@ -62,6 +66,19 @@ pub(crate) fn report(
             ExitCode::from(status::FAILURE)
         }
     }
+}
+
+/// The page that was asked for.
+fn page(
+    error: &clap::Error,
+    arguments: &[OsString],
+    syntax: &clap::Command,
+    colors: bool,
+) -> String {
+    overview::requested(arguments.get(1..).unwrap_or_default(), syntax).unwrap_or_else(|| {
+        let text = error.render();
+        globals_last(&if colors { text.ansi().to_string() } else { text.to_string() })
+    })
 }
 
 /// The error for wrong usage; `arguments` are those after the program's name.

@@ -1,8 +1,9 @@
 //! What a terminal shows while hosts work, at several sizes, and what is left of it afterwards.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use lariat_testing::files::random_file;
 use lariat_testing::fleet::TestFleet;
@@ -187,4 +188,101 @@ fn without_a_terminal_it_is_a_line_from_time_to_time_and_only_if_asked_for() {
     assert!(masked.len() >= 2 && !lines.contains(['\x1b', '\r']), "{lines:?}");
     assert_eq!(masked[0], "other #/# = #% #/# MiB # MiB/s ETA #s", "{lines:?}");
     assert_eq!(told(&[], "1G").lines().count(), 1);
+}
+
+/// A terminal that wraps its lines anew when it is resized, as most do: a window of tmux.
+struct Window<'a> {
+    fleet: &'a TestFleet,
+}
+
+impl<'a> Window<'a> {
+    /// Runs `sh -c script` in a window of this width; `None` without tmux.
+    fn open(fleet: &'a TestFleet, columns: u16, script: &str) -> Option<Self> {
+        Command::new("tmux").arg("-V").output().ok()?;
+        let window = Self { fleet };
+        let (columns, lariat) = (columns.to_string(), fleet.lariat());
+        let mut command = window.tmux();
+        for (name, value) in lariat.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command.args(["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", "24"]);
+        assert!(command.args(["/bin/sh", "-c", script]).status().unwrap().success());
+        Some(window)
+    }
+
+    fn tmux(&self) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.fleet.path("tmux"));
+        command
+    }
+
+    fn resize(&self, columns: u16) {
+        let columns = columns.to_string();
+        let done = self.tmux().args(["resize-window", "-x", &columns]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// What is on the screen.
+    fn lines(&self) -> Vec<String> {
+        let output = self.tmux().args(["capture-pane", "-p"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    fn until(&self, is_such: impl Fn(&[String]) -> bool) -> Vec<String> {
+        wait::until_or(
+            || Some(self.lines()).filter(|lines| is_such(lines)),
+            || format!("other lines than {:#?}", self.lines()),
+        )
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        // It ends by itself when the script does.
+        let _ = self.tmux().arg("kill-server").output();
+    }
+}
+
+#[test]
+fn progress_stays_whole_in_a_terminal_that_is_resized() {
+    let (fleet, _agents) = fleet_of(3);
+    let words: Vec<String> =
+        push(&fleet, "all", "8M").iter().map(|word| format!("'{word}'")).collect();
+    let lariat = fleet.lariat().get_program().to_str().unwrap().to_owned();
+    let script =
+        format!("trap : INT; echo above; {lariat} {}; echo below; sleep 600", words.join(" "));
+    let Some(window) = Window::open(&fleet, 120, &script) else {
+        let _ = writeln!(std::io::stderr(), "not checked: there is no tmux here");
+        return;
+    };
+    let widest =
+        |lines: &[String]| lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let lines = window.until(|lines| lines.len() == 5 && is_under_way(lines));
+    assert_eq!(lines[0], "above");
+    assert!(widest(&lines) > 60, "{lines:#?}");
+    // What tmux moves into the history when it wraps lines anew is out of reach, `above` among it.
+    let progress = |lines: &[String]| {
+        lines.iter().filter(|line| *line != "above").cloned().collect::<Vec<_>>()
+    };
+    for columns in [60, 40, 100, 30, 120] {
+        // tmux tells programs of a size at most four times a second, and until then what they draw is of another width.
+        let mut before = window.lines();
+        for _ in 0..4 {
+            before = window.until(|lines| *lines != before);
+        }
+        window.resize(columns);
+        // What was drawn for another width is removed, however many lines it had become.
+        window.until(|lines| {
+            let drawn = progress(lines);
+            drawn.len() == 4
+                && widest(&drawn) <= columns.into()
+                && drawn.iter().all(|line| line.contains('%'))
+        });
+    }
+    window.tmux().args(["send-keys", "C-c"]).status().unwrap();
+    let left = window.until(|lines| lines.iter().any(|line| line == "below"));
+    assert!(!left.concat().contains('%'), "{left:#?}");
 }

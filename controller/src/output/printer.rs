@@ -65,12 +65,17 @@ impl Printer {
 
     /// Queues bytes without waiting. For many bytes, wait for room first.
     pub(crate) fn put(&self, bytes: &[u8]) {
-        self.desk.with(|desk| {
+        // A thread that writes, or has been woken for earlier bytes, looks again by itself.
+        let sleeps = self.desk.with(|desk| {
+            let sleeps = desk.bytes.is_empty() && !desk.busy;
             if !desk.broken {
                 desk.bytes.extend_from_slice(bytes);
             }
+            sleeps && !desk.bytes.is_empty()
         });
-        self.desk.wake_thread();
+        if sleeps {
+            self.desk.wake_thread();
+        }
     }
 
     /// Waits for room; fails if the reader is gone. After another write error there is always room, because

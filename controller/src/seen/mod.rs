@@ -72,6 +72,21 @@ struct Host {
     contradiction: Option<Contradiction>,
 }
 
+impl Host {
+    /// What the file says. A line that can't be read is warned of.
+    fn read(path: PathBuf, outages: &Outages) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let (witnesses, bad) = Witnesses::read(&text);
+        if bad > 0 {
+            let path = path.display();
+            outages.warn(&format!("{path}: {bad} lines are no witnesses of a record"));
+        }
+        let lines = text.lines().count().saturating_sub(witnesses.iter().count());
+        let (new, replaced, contradicted, contradiction) = (None, false, None, None);
+        Self { path, witnesses, lines, new, replaced, contradicted, contradiction }
+    }
+}
+
 impl Seen {
     /// Nothing yet; what contradicts is shown by `outages`.
     pub(crate) fn new(outages: Outages) -> Self {
@@ -171,25 +186,16 @@ pub(crate) fn told(host: &HostName, contradiction: Contradiction) -> String {
 
 impl lariat_client::Witness for Seen {
     fn connecting(&self, peer: &Peer) -> Shown {
-        let mut state = self.state();
+        let state = self.state();
         let Some(directory) = state.directory.clone() else { return Box::new(|_| ()) };
-        let name = peer.name.clone();
-        if !state.hosts.contains_key(&name) {
-            let path = directory.join(format!("{name}-{}", peer.enrolment));
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let (witnesses, bad) = Witnesses::read(&text);
-            if bad > 0 {
-                let path = path.display();
-                state.outages.warn(&format!("{path}: {bad} lines are no witnesses of a record"));
-            }
-            let lines = text.lines().count().saturating_sub(witnesses.iter().count());
-            let (new, replaced, contradicted, contradiction) = (None, false, None, None);
-            let host = Host { path, witnesses, lines, new, replaced, contradicted, contradiction };
-            state.hosts.insert(name.clone(), host);
-        }
-        let mut before =
-            state.hosts.get(&name).map(|host| host.witnesses.clone()).unwrap_or_default();
+        let (name, outages) = (peer.name.clone(), state.outages.clone());
+        let known = state.hosts.get(&name).map(|host| host.witnesses.clone());
         drop(state);
+        let mut before = known.unwrap_or_else(|| {
+            // Other hosts are connected to meanwhile.
+            let host = Host::read(directory.join(format!("{name}-{}", peer.enrolment)), &outages);
+            self.state().hosts.entry(name.clone()).or_insert(host).witnesses.clone()
+        });
         let seen = self.clone();
         Box::new(move |line| {
             seen.shown(&name, &before, line);

@@ -36,7 +36,7 @@ pub(crate) struct TransferOptions {
     /// Connections for large files
     ///
     /// 1 to 8; with auto, connections are added while the rate rises.
-    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    #[arg(long, value_name = "N|auto", default_value = "auto", hide_short_help = true)]
     streams: Streams,
 
     /// Limit the rate of all hosts together
@@ -56,14 +56,14 @@ pub(crate) struct TransferOptions {
     chown: Option<String>,
 
     /// Keep replaced and deleted files as NAME~
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     backup: bool,
 
     /// Write into existing files, keeping their inode
     ///
     /// They may be mount points, or be in a directory that can't be written. An interruption leaves a mix of old and
     /// new, which the next run repairs.
-    #[arg(long, conflicts_with = "backup")]
+    #[arg(long, conflicts_with = "backup", hide_short_help = true)]
     inplace: bool,
 
     #[command(flatten)]
@@ -72,11 +72,11 @@ pub(crate) struct TransferOptions {
     /// Only the paths in FILE, relative to SOURCE
     ///
     /// One per line; - is stdin. The paths land beneath DEST.
-    #[arg(long, value_name = "FILE", conflicts_with = "delete")]
+    #[arg(long, value_name = "FILE", conflicts_with = "delete", hide_short_help = true)]
     files_from: Option<PathBuf>,
 
     /// Paths in --files-from FILE end with NUL
-    #[arg(short = '0', long = "from0", requires = "files_from")]
+    #[arg(short = '0', long = "from0", requires = "files_from", hide_short_help = true)]
     from0: bool,
 
     /// Delete what the source does not have
@@ -86,7 +86,7 @@ pub(crate) struct TransferOptions {
     pub(crate) delete: bool,
 
     /// With --delete: delete nothing if more than N
-    #[arg(long, value_name = "N", requires = "delete")]
+    #[arg(long, value_name = "N", requires = "delete", hide_short_help = true)]
     max_delete: Option<u64>,
 
     /// List what would change; change nothing
@@ -105,31 +105,31 @@ pub(crate) struct TransferOptions {
     ///
     /// They are read back from the disk and compared with the source's; for a directory's files add --checksum. With
     /// --json, b3sum is a single file's hash.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     verify: bool,
 
     /// Preserve hard links among a directory's files
-    #[arg(short = 'H', long)]
+    #[arg(short = 'H', long, hide_short_help = true)]
     hard_links: bool,
 
     /// Preserve extended attributes
-    #[arg(short = 'X', long)]
+    #[arg(short = 'X', long, hide_short_help = true)]
     xattrs: bool,
 
     /// Preserve ACLs
     ///
     /// Users and groups are matched by name where both hosts know it.
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, hide_short_help = true)]
     acls: bool,
 
     /// Preserve owners and groups
     ///
     /// By name where both hosts know it.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     owner: bool,
 
     /// Preserve setuid, setgid and sticky bits
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     special: bool,
 }
 

@@ -20,7 +20,11 @@ impl clap::Args for Rules {
                 "Exclude matching paths, as in a .gitignore\n\n--delete keeps them too. A file that is a source \
                  itself is matched by its name. Of several --exclude and --include the last one that matches decides.",
             ))
-            .arg(glob(INCLUDE).help("Include paths that an earlier --exclude matches"))
+            .arg(
+                glob(INCLUDE)
+                    .help("Include paths that an earlier --exclude matches")
+                    .hide_short_help(true),
+            )
     }
 
     fn augment_args_for_update(command: Command) -> Command {

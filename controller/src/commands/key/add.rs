@@ -56,7 +56,7 @@ pub(super) struct Args {
     id: Option<KeyId>,
 
     /// Add it although it was revoked
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     again: bool,
 
     /// Ask whether hosts would take it; change nothing

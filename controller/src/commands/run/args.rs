@@ -38,7 +38,7 @@ pub(crate) struct Args {
     pub(super) interactive: bool,
 
     /// Stdin from /dev/null (the default), as with ssh -n
-    #[arg(short = 'n', overrides_with = "interactive")]
+    #[arg(short = 'n', overrides_with = "interactive", hide_short_help = true)]
     pub(super) no_stdin: bool,
 
     /// Run as this user of the host
@@ -74,13 +74,13 @@ pub(crate) struct Args {
     pub(super) json: bool,
 
     /// Run a local script; arguments follow --
-    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    #[arg(long, value_name = "FILE", conflicts_with = "from", hide_short_help = true)]
     pub(super) script: Option<PathBuf>,
 
     /// Run each line of a file (- is stdin)
     ///
     /// The lines are run in order, over one session.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["interactive", "command"], hide_short_help = true)]
     pub(super) from: Option<PathBuf>,
 
     /// Start the command and print its job id
@@ -90,7 +90,7 @@ pub(crate) struct Args {
     pub(super) detach: bool,
 
     /// Ask whether it is permitted; run nothing
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(super) dry_run: bool,
 
     /// Run in a terminal
@@ -102,7 +102,7 @@ pub(crate) struct Args {
     /// Replace {host} in the command
     ///
     /// It is replaced by the host's name; {{ and }} stand for braces.
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "from", hide_short_help = true)]
     pub(super) expand: bool,
 
     #[command(flatten)]

@@ -21,7 +21,7 @@ pub(super) struct OutputOptions {
     /// Write output to DIR/HOST and DIR/HOST.err
     ///
     /// With {host} in DIR, which stands for the host's name, DIR names the file.
-    #[arg(help_heading = "Many hosts", long, value_name = "DIR", conflicts_with_all = ["json", "gather", "diff"])]
+    #[arg(help_heading = "Many hosts", long, value_name = "DIR", hide_short_help = true, conflicts_with_all = ["json", "gather", "diff"])]
     out: Option<OsString>,
 }
 

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId};
-use lariat_wire::protocol::Message;
 
 use crate::address::Address;
-use crate::connect::{ConnectError, Route, Session, Stage};
+use crate::connect::{ConnectError, First, Route, Session, Stage};
 use crate::outage::{Outage, OutageObserver};
 
 /// The least time limit for connecting, whatever the limit of the work on the host: a few round trips over a
@@ -166,9 +165,9 @@ impl HostHandle {
     }
 
     /// Tries once to connect to the host and to send it `first` together with the login, regardless of outages.
-    pub(crate) async fn attempt<M: Message>(
+    pub(crate) async fn attempt(
         &self,
-        first: &M,
+        first: &dyn First,
         eager: bool,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
@@ -177,9 +176,9 @@ impl HostHandle {
 
     /// Tries once to connect to the host and to send it `first` together with the login. Updates `stage` during
     /// the attempt.
-    pub(crate) async fn connect<M: Message>(
+    pub(crate) async fn connect(
         &self,
-        first: &M,
+        first: &dyn First,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
         // Boxed, so that futures that wait for a connection stay small.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::backoff::{Backoff, is_broken_connection, may_be_there, may_come_back};
 use crate::broken::Broken;
-use crate::connect::{ConnectError, Session, Stage};
+use crate::connect::{ConnectError, First, Session, Stage};
 use crate::host::HostHandle;
 use crate::watch::Watched;
 
@@ -88,8 +88,16 @@ impl<'a> Retry<'a> {
         request: &M,
         stage: &Cell<Stage>,
     ) -> Result<Session, ConnectError> {
+        self.ask_first(request, stage).await
+    }
+
+    async fn ask_first(
+        &mut self,
+        request: &dyn First,
+        stage: &Cell<Stage>,
+    ) -> Result<Session, ConnectError> {
         if let Some(session) = self.ready.take()
-            && session.link.outbox().begin(request).is_ok()
+            && request.begin(session.link.outbox()).is_ok()
         {
             stage.set(Stage::Answer);
             return Ok(session);
@@ -116,13 +124,13 @@ impl<'a> Retry<'a> {
 
     /// Sends a request that may be repeated, and sets `sent` where the agent may have received it although no
     /// connection came of it.
-    async fn ask_noting<M: Message>(
+    async fn ask_noting(
         &mut self,
-        request: &M,
+        request: &dyn First,
         sent: &Cell<bool>,
     ) -> Result<Session, ConnectError> {
         loop {
-            let error = match self.ask(request, &Cell::new(Stage::Connect)).await {
+            let error = match self.ask_first(request, &Cell::new(Stage::Connect)).await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };

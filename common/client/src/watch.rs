@@ -56,11 +56,15 @@ impl HostHandle {
                 }
                 Watched::Done(done)
             }
-            watched = Box::pin(self.silence(pulse, second)) => watched,
+            silence = Box::pin(self.silence(pulse, second)) => match silence {
+                Some(session) => Watched::Replaced(session),
+                None => Watched::Silent,
+            },
         }
     }
 
-    async fn silence<T>(&self, pulse: &Pulse, second: Option<Duration>) -> Watched<T> {
+    /// Resolves if the connection has to be given up, with the one that takes its place.
+    async fn silence(&self, pulse: &Pulse, second: Option<Duration>) -> Option<Box<Session>> {
         loop {
             let since = silent(pulse, TELL_AFTER).await;
             self.outage().lost(since);
@@ -72,10 +76,10 @@ impl HostHandle {
                 () = heard(pulse) => self.outage().back(),
                 session = self.beside(since + second.unwrap_or_default()), if second.is_some() => {
                     self.outage().back();
-                    return Watched::Replaced(Box::new(session));
+                    return Some(Box::new(session));
                 }
                 never = self.outage().report() => match never {},
-                () = sleep_until((since + limit).into()), if is_limited => return Watched::Silent,
+                () = sleep_until((since + limit).into()), if is_limited => return None,
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Runs a verb on many hosts, from the first to the summary: the schedule picks the next host, the worker pool
 //! does the work, the ledger and the screen record the results.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -206,26 +208,42 @@ impl<'a> Fanout<'a> {
         let pool = WorkerPool::start(total.min(self.limits.parallel), &begin)
             .map_err(|e| CliError::from(e).during("start threads"))?;
         let (_, hosts, totaling, outlet, _) = &*all;
-        let state = State {
-            schedule: Schedule::new(total, self.limits),
-            fanout: self,
-            work: totaling,
+        let state = State::new(self, totaling);
+        let beside = Box::pin(totaling.work.beside(hosts, outlet));
+        let status = state.run_beside(beside, pool, signals).await?;
+        Ok((status, std::mem::take(&mut *lock(&totaling.total))))
+    }
+}
+
+impl<'a> State<'a> {
+    fn new(fanout: Fanout<'a>, work: &'a dyn Totaled) -> Self {
+        let total = fanout.hosts.len();
+        Self {
+            schedule: Schedule::new(total, fanout.limits),
+            fanout,
+            work,
             began: Vec::with_capacity(total),
             ends: vec![None; total],
             started: Instant::now(),
             ending: Ending::No,
             came: None,
             full: false,
-        };
-        let status = tokio::select! {
-            done = state.run(pool, signals) => done?,
-            never = totaling.work.beside(hosts, outlet) => match never {},
-        };
-        Ok((status, std::mem::take(&mut *lock(&totaling.total))))
+        }
     }
-}
 
-impl State<'_> {
+    /// Runs to the end, and `beside` meanwhile.
+    async fn run_beside(
+        self,
+        beside: Pin<Box<dyn Future<Output = Infallible> + '_>>,
+        pool: WorkerPool<Reported>,
+        signals: Signals,
+    ) -> Result<u8, CliError> {
+        tokio::select! {
+            done = self.run(pool, signals) => done,
+            never = beside => match never {},
+        }
+    }
+
     async fn run(
         mut self,
         mut pool: WorkerPool<Reported>,

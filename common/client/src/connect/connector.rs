@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof::key_id;
-use lariat_wire::link::message_frame;
-use lariat_wire::protocol::Message;
 use tokio::time::timeout;
 
 use super::error::{Cause, ConnectError, Stage};
+use super::first::First;
 use super::login::login;
 use super::peer::Peer;
 use super::race::{Greeted, greeted};
@@ -43,10 +42,10 @@ impl Connector {
     ///
     /// `first` may have reached the agent even if this fails after the login was sent
     /// ([`ConnectError::may_have_asked`]).
-    pub(crate) async fn connect<M: Message>(
+    pub(crate) async fn connect(
         &self,
         (peer, dial): (&Peer, &dyn Dial),
-        first: &M,
+        first: &dyn First,
         limit: Duration,
         eager: bool,
         stage: &Cell<Stage>,
@@ -68,10 +67,10 @@ impl Connector {
     }
 
     /// Tries another key, if there is one, where the host denies one: the key may have been replaced meanwhile.
-    async fn with_each_key<M: Message>(
+    async fn with_each_key(
         &self,
         (peer, dial): (&Peer, &dyn Dial),
-        first: &M,
+        first: &dyn First,
         every: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Session, Cause> {
@@ -88,26 +87,26 @@ impl Connector {
         }
     }
 
-    async fn attempt<M: Message>(
+    async fn attempt(
         &self,
         (peer, dial): (&Peer, &dyn Dial),
         key: &Secret,
-        first: &M,
+        first: &dyn First,
         every: Duration,
         stage: &Cell<Stage>,
     ) -> Result<Session, Cause> {
-        let early = M::KIND.may_precede_welcome();
-        let frame = || message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect));
+        let early = first.kind().may_precede_welcome();
+        let frame = || first.frame().map_err(|e| Cause::from_link(e, Stage::Connect));
         let request = if early { frame()? } else { Vec::new() };
         let Greeted { mut secured, challenge } =
             greeted(dial, &self.trust, peer, stage, every).await?;
         let asked = Instant::now();
         let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
-        let mut session = Session::new(secured.stream, welcome, early.then_some(M::KIND));
+        let mut session = Session::new(secured.stream, welcome, early.then(|| first.kind()));
         session.certificate = secured.certificate;
         session.round_trip = asked.elapsed();
         if !early {
-            let begun = session.link.outbox().begin(first);
+            let begun = first.begin(session.link.outbox());
             begun.map_err(|e| Cause::from_link(e, Stage::Connect))?;
         }
         Ok(session)

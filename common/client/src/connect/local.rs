@@ -10,24 +10,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
-use lariat_wire::link::message_frame;
+use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::hello::Welcome;
-use lariat_wire::protocol::{Kind, Message};
 use rustix::fs::{Mode, OFlags};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::error::{Cause, ConnectError, Stage};
+use super::first::First;
 use super::login::hello;
 use super::session::Session;
 use crate::dial::DialError;
 
 /// Connects to the agent's socket within `limit` and sends it `first`. Updates `stage` during the attempt.
-pub(crate) async fn connect<M: Message>(
+pub(crate) async fn connect(
     host: &HostName,
     socket: &Path,
-    first: &M,
+    first: &dyn First,
     limit: Duration,
     stage: &Cell<Stage>,
 ) -> Result<Session, ConnectError> {
@@ -45,19 +45,15 @@ pub(crate) async fn connect<M: Message>(
     })
 }
 
-async fn attempt<M: Message>(
-    socket: &Path,
-    first: &M,
-    stage: &Cell<Stage>,
-) -> Result<Session, Cause> {
-    let request = message_frame(1, first).map_err(|e| Cause::from_link(e, Stage::Connect))?;
+async fn attempt(socket: &Path, first: &dyn First, stage: &Cell<Stage>) -> Result<Session, Cause> {
+    let request = first.frame().map_err(|e| Cause::from_link(e, Stage::Connect))?;
     let mut stream = open(socket).await.map_err(DialError::Socket)?;
     stage.set(Stage::Answer);
     let sent = stream.write_all(&request).await;
     sent.map_err(|error| Cause::from_link(error.into(), Stage::Answer))?;
     let (_, payload) = hello(&mut stream, Kind::Welcome, Stage::Answer).await?;
     let welcome = Welcome::decode(&payload).map_err(|bad| Cause::Login(bad.into()))?;
-    Ok(Session::new(Box::new(stream), welcome, Some(M::KIND)))
+    Ok(Session::new(Box::new(stream), welcome, Some(first.kind())))
 }
 
 /// Connects to a socket whose path may be too long for a socket address.

@@ -6,6 +6,7 @@
 
 mod connector;
 mod error;
+mod first;
 mod gateway;
 mod local;
 mod login;
@@ -21,6 +22,7 @@ mod tests;
 
 pub(crate) use connector::Connector;
 pub use error::{Cause, ConnectError, Stage};
+pub(crate) use first::First;
 pub(crate) use gateway::Gateway;
 pub use peer::Peer;
 pub(crate) use route::Route;

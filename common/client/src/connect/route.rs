@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lariat_base::name::HostName;
-use lariat_wire::protocol::Message;
 
 use super::connector::Connector;
 use super::error::{ConnectError, Stage, way};
+use super::first::First;
 use super::local;
 use super::peer::Peer;
 use super::session::Session;
@@ -67,9 +67,9 @@ impl Route {
     }
 
     /// Tries once to connect to the host and to send it `first`: see [`Connector::connect`].
-    pub(crate) async fn connect<M: Message>(
+    pub(crate) async fn connect(
         &self,
-        first: &M,
+        first: &dyn First,
         limit: Duration,
         eager: bool,
         stage: &Cell<Stage>,

@@ -12,7 +12,7 @@ use super::{
 use crate::codec;
 
 /// A control message.
-pub trait Message: Serialize + DeserializeOwned {
+pub trait Message: Serialize + DeserializeOwned + Send + Sync {
     /// The kind of its frame.
     const KIND: Kind;
 

@@ -176,6 +176,9 @@ fn said(
 /// The address of a request to connect to it. Names are not looked up: another machine may know them by another one.
 fn reached(request: &Request) -> Option<Vec<Reached>> {
     let Request::Connect(ConnectRequest::Connect(connect)) = request else { return None };
+    if connect.host.is_empty() {
+        return Some(Vec::new());
+    }
     let ip: IpAddr = connect.host.parse().ok()?;
     Some(vec![Reached::new(SocketAddr::new(ip, connect.port), |_| false)])
 }
@@ -236,8 +239,9 @@ fn request(words: &[String]) -> Result<Request, String> {
             hypothetical::push(path, user, Preserve::default(), Overrides::default())
         }
         Action::Pull(path) => hypothetical::pull(path, user, None),
-        Action::Connect(to) => hypothetical::connect(&to, user)
-            .ok_or_else(|| format!("{to:?} is not ADDR:PORT, nor the path of a socket"))?,
+        Action::Connect(to) => hypothetical::connect(&to, user).ok_or_else(|| {
+            format!("{to:?} is not ADDR:PORT, nor host:NAME, nor the path of a socket")
+        })?,
     })
 }
 

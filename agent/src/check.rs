@@ -14,6 +14,7 @@ use lariat_base::private::check_directory;
 
 use crate::config::{Config, Exec};
 use crate::core::{own_files, store};
+use crate::dial;
 use crate::identity::Identity;
 use crate::keyring::{Entry, Host, Keyring, Store, lint};
 use crate::policy::Clock;
@@ -59,7 +60,9 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
             return findings;
         }
     };
-    findings.good.push(format!("{}: {} on {}", path.display(), config.name, config.listen));
+    let place = config.listen.map_or("nowhere".to_owned(), |listen| listen.to_string());
+    findings.good.push(format!("{}: {} on {place}", path.display(), config.name));
+    check_dial(path, &config, &mut findings);
     let controllers = std::fs::read_to_string(CONTROLLERS).unwrap_or_default();
     let limits = without_controller(&config.exec, &controllers).into_iter();
     findings.doubtful.extend(limits.map(|what| format!("{}: warning: {what}", path.display())));
@@ -85,6 +88,21 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
         findings.wrong.push(error);
     }
     findings
+}
+
+/// Whether the gateways can be dialled, and whether one that fails can be done without.
+fn check_dial(path: &Path, config: &Config, findings: &mut Findings) {
+    let Some(dial) = &config.dial else { return };
+    if let Some(why) = dial::unfit(config) {
+        findings.wrong.push(why);
+    }
+    if let ([only], None) = (dial.gateway.as_slice(), config.listen) {
+        findings.doubtful.push(format!(
+            "{}: warning: [dial] names one gateway only: while {} is down, nobody can reach this host",
+            path.display(),
+            only.name
+        ));
+    }
 }
 
 /// The limits on jobs that the kernel can't enforce, because its control groups lack the controller for them.

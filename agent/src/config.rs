@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lariat_base::name::{EnrolmentId, HostName};
-use lariat_base::toml_file::{self, TomlFileError, from_text};
+use lariat_base::toml_file::{self, BadContent, TomlFileError, from_text};
 use lariat_base::units::{parse_duration, parse_size};
 use lariat_wire::limits::LOGIN_DEADLINE;
 use lariat_wire::protocol::verb::Verb;
@@ -18,8 +18,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::budget;
 
+mod dial;
 mod status;
 
+pub use dial::{Dial, Gateway};
 pub use status::{Status, StatusPlace};
 
 /// Where packages put the configuration.
@@ -35,13 +37,16 @@ pub struct Config {
     /// The enrollment that this host's keys were derived for.
     #[serde(deserialize_with = "from_text")]
     pub enrolment: EnrolmentId,
-    /// Where to listen. With port 0 the system picks the port.
-    #[serde(deserialize_with = "socket_address")]
-    pub listen: SocketAddr,
+    /// Where to listen; nowhere if it only dials out. With port 0 the system picks the port.
+    #[serde(default, deserialize_with = "socket_address")]
+    pub listen: Option<SocketAddr>,
     /// The host's certificate, PEM.
     pub certificate: PathBuf,
     /// The certificate's private key, PEM.
     pub key: PathBuf,
+    /// The fleet's CA, PEM: whose certificate a gateway must have that the agent dials.
+    #[serde(default = "ca")]
+    pub ca: PathBuf,
     /// The file of keys that may log in.
     pub keyring: PathBuf,
     /// The directory for jobs and sockets.
@@ -70,6 +75,8 @@ pub struct Config {
     /// The status page.
     #[serde(default)]
     pub status: Status,
+    /// The gateways that the agent dials.
+    pub dial: Option<Dial>,
 }
 
 /// How the agent is replaced.
@@ -260,12 +267,16 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
         let mut config: Self = toml_file::load(path)?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        for file in
-            [&mut config.certificate, &mut config.key, &mut config.keyring, &mut config.state]
-        {
+        let Self { certificate, key, ca, keyring, state, dial, .. } = &mut config;
+        let dial = dial.iter_mut().map(|dial| &mut dial.key);
+        for file in [certificate, key, ca, keyring, state].into_iter().chain(dial) {
             *file = directory.join(&*file);
         }
         config.status.resolve(directory);
+        if config.listen.is_none() && config.dial.is_none() {
+            let message = "the key listen is missing, and there is no [dial]".to_owned();
+            return Err(BadContent { path: path.to_owned(), line: 1, message }.into());
+        }
         Ok(config)
     }
 }
@@ -277,8 +288,15 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(bad)
 }
 
-fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    parse_listen(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+fn ca() -> PathBuf {
+    "ca.pem".into()
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_listen(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Verb>, D::Error> {
@@ -428,7 +446,7 @@ state = \"state\"
     #[test]
     fn the_man_page_has_every_key() {
         let page = include_str!("../../docs/man/lariat-agent.toml.5");
-        let tables = "admission exec jobs limits audit upgrade status".split(' ');
+        let tables = "admission exec jobs limits audit upgrade status dial".split(' ');
         for table in tables.map(|name| format!("[{name}]")).chain([String::new()]) {
             let error = parse(&format!("{table}\nzzzz = 1\n")).unwrap_err();
             let (_, keys) = error.split_once("the keys here are: ").unwrap();

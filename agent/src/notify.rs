@@ -4,7 +4,6 @@ use std::env;
 use std::future::pending;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -20,9 +19,9 @@ pub(crate) const LISTENER: &str = "lariat-listener";
 /// Longest wait for systemd to read what it was sent.
 const BARRIER: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
-/// Reports that the agent accepts connections at this address; `more` is added to its status.
-pub(crate) fn ready(address: SocketAddr, more: &str) {
-    let status = format!("listening on {address}{more}");
+/// Reports that the agent is ready. Its status says where it listens, and `more`.
+pub(crate) fn ready(place: &str, more: &str) {
+    let status = format!("{place}{more}");
     send(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 

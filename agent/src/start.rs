@@ -26,12 +26,13 @@ use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
+use crate::parking::Parking;
 use crate::renewal;
 use crate::running::Running;
 use crate::serve::{Handshaker, Server, Stopped};
 use crate::status_page::{self, StatusListener};
 use crate::transfers::Transfers;
-use crate::transport::{LocalListener, Passed, TcpListener};
+use crate::transport::{ListenError, LocalListener, Passed, TcpListener};
 use crate::user::User;
 use crate::{capacity, descriptors, jobs, memory, upgrade};
 
@@ -66,7 +67,7 @@ pub fn run(
     memory::limit();
     named::refuse_magic_links();
     let mut config = Config::load(path).map_err(StartError::config)?;
-    config.listen = listen.unwrap_or(config.listen);
+    config.listen = listen.or(config.listen);
     renewal::finish(&config).map_err(StartError::config)?;
     let identity = Identity::load(&config).map_err(StartError::config)?;
     let state = config.state.clone();
@@ -78,7 +79,7 @@ pub fn run(
     // Before the state is opened: an agent that runs already is told by its address.
     let listener = {
         let _inside = runtime.enter();
-        TcpListener::open(config.listen, passed).map_err(StartError::system)?
+        listener(config.listen, passed).map_err(StartError::system)?
     };
     descriptors::raise();
     // Private files are created with an explicit mode; pushed directories get the mode that a login shell
@@ -115,6 +116,7 @@ pub fn run(
         job_shares,
         transfers: Transfers::default(),
         lanes: Lanes::default(),
+        parking: Parking::default(),
         budget,
         audit,
         activity: Activity::default(),
@@ -147,6 +149,17 @@ pub fn run(
     drop(running);
     audited.audit.sync().map_err(|e| StartError::system(format!("sync the audit: {e}")))?;
     Ok(stopped)
+}
+
+/// Listens, if the agent is to listen anywhere. What systemd passes is an address too.
+fn listener(
+    listen: Option<SocketAddr>,
+    passed: Vec<Passed>,
+) -> Result<Option<TcpListener>, ListenError> {
+    match listen {
+        Some(address) => TcpListener::open(address, passed).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Creates or checks the state directory: mode 0700, owned by the agent's user.

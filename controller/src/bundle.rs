@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::os_error::io_error;
 use lariat_base::private;
+use lariat_base::secret::Secret;
 use lariat_certs::issue::Leaf;
 use lariat_client::Address;
 use lariat_wire::auth::proof::Verifier;
@@ -18,8 +19,10 @@ use crate::error::CliError;
 use crate::inventory::Host;
 use crate::key::ControllerKey;
 
-/// The bundle's files. `agent.toml` is written last: without it the agent does not start.
-const FILES: [&str; 4] = ["host.pem", "host.key", "keyring.toml", "agent.toml"];
+/// The bundle's files; `park.key` is for a host that dials gateways. `agent.toml` is written last: without it the agent does
+/// not start.
+const FILES: [&str; 6] =
+    ["host.pem", "host.key", "ca.pem", "keyring.toml", "park.key", "agent.toml"];
 
 /// The contents of a bundle.
 pub(crate) struct Bundle<'a> {
@@ -35,6 +38,28 @@ pub(crate) struct Bundle<'a> {
     pub(crate) key: &'a ControllerKey,
     /// The verifier of that key on this host.
     pub(crate) verifier: &'a Verifier,
+    /// Other entries of its keyring, as they were before it was enrolled anew.
+    pub(crate) entries: &'a str,
+    /// The fleet's CA, PEM.
+    pub(crate) ca: &'a str,
+    /// What it dials gateways with, if it does.
+    pub(crate) dials: Option<&'a Dials>,
+}
+
+/// What a host dials gateways with.
+pub(crate) struct Dials {
+    /// The gateways, each as `NAME=ADDR:PORT`.
+    pub(crate) gateways: Vec<String>,
+    /// The key that parks connections there.
+    pub(crate) key: Secret,
+}
+
+/// How a host is reached, for its agent.toml.
+pub(crate) struct Reach<'a> {
+    /// Where its agent listens, if it does.
+    pub(crate) listen: Option<String>,
+    /// The gateways that it dials, each as `NAME=ADDR:PORT`.
+    pub(crate) dial: &'a [String],
 }
 
 /// An installed bundle, which is removed again unless it is kept.
@@ -67,7 +92,7 @@ pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed
     bundle.write(staging.path())?;
     let installed = Installed { directory: directory.to_owned(), was_there, kept: false };
     if was_there {
-        for file in FILES {
+        for file in FILES.into_iter().filter(|file| staging.path().join(file).exists()) {
             let moved = std::fs::rename(staging.path().join(file), directory.join(file));
             moved.map_err(|e| failed(&e))?;
         }
@@ -127,44 +152,75 @@ impl Drop for Installed {
 
 impl Bundle<'_> {
     fn write(&self, directory: &Path) -> Result<(), CliError> {
-        let agent = agent_toml(self.name, self.enrolment, &self.host.address, "state");
-        let keyring = keyring_toml(self.name, self.key, self.verifier);
+        let listen = self.host.address.as_ref().map(Address::listen);
+        let dial = self.dials.map(|dials| dials.gateways.as_slice()).unwrap_or_default();
+        let agent = agent_toml(self.name, self.enrolment, &Reach { listen, dial }, "state");
+        let mut keyring = keyring_toml(self.name, self.key, self.verifier);
+        keyring.push_str(self.entries);
+        let park = self.dials.map(|dials| park_key(&dials.key));
         let leaf = self.leaf;
         let contents = [
-            leaf.certificate_pem.as_str(),
-            leaf.key_pem.as_str(),
-            keyring.as_str(),
-            agent.as_str(),
+            Some(leaf.certificate_pem.as_str()),
+            Some(leaf.key_pem.as_str()),
+            Some(self.ca),
+            Some(keyring.as_str()),
+            park.as_ref().map(|text| text.as_str()),
+            Some(agent.as_str()),
         ];
         for (file, content) in FILES.into_iter().zip(contents) {
-            private::create(&directory.join(file), content.as_bytes())?;
+            if let Some(content) = content {
+                private::create(&directory.join(file), content.as_bytes())?;
+            }
         }
         Ok(())
     }
+}
+
+/// The file of the key that parks connections at gateways.
+fn park_key(key: &Secret) -> Zeroizing<String> {
+    let hex = key.to_hex();
+    Zeroizing::new(format!(
+        "# What this host parks connections with at its gateways. It can do nothing else.\n\
+         secret = \"{}\"\n",
+        hex.as_str()
+    ))
 }
 
 /// A host's agent.toml, with paths relative to its directory. `state` is the directory for jobs and sockets.
 pub(crate) fn agent_toml(
     name: &HostName,
     enrolment: EnrolmentId,
-    address: &Address,
+    Reach { listen, dial }: &Reach<'_>,
     state: &str,
 ) -> String {
-    let listen = address.listen();
+    let listen = listen
+        .as_ref()
+        .map_or_else(String::new, |listen| format!("# Where to listen.\nlisten = \"{listen}\"\n"));
+    let dial = if dial.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "# The gateways that it dials, so that controllers reach it there.\n\
+             [dial]\n\
+             gateway = {dial:?}\n\
+             # What it proves itself with there.\n\
+             key = \"park.key\"\n"
+        )
+    };
     format!(
         "# The agent of {name}. Paths are relative to this file's directory.\n\
          name = \"{name}\"\n\
          # Which enrolment this is; the keys in the keyring are derived for it.\n\
          enrolment = \"{enrolment}\"\n\
-         # Where to listen.\n\
-         listen = \"{listen}\"\n\
+         {listen}\
          # What the agent proves itself with.\n\
          certificate = \"host.pem\"\n\
          key = \"host.key\"\n\
          # Who may log in, and what each may do.\n\
          keyring = \"keyring.toml\"\n\
          # The directory for jobs and sockets; made when it is missing.\n\
-         state = \"{state}\"\n"
+         state = \"{state}\"\n\
+         {dial}"
     )
 }
 
@@ -207,10 +263,14 @@ mod tests {
         let key = ControllerKey::generate("alice@box".parse().unwrap()).unwrap();
         let enrolment = EnrolmentId([1; 16]);
         let verifier = HostKeys::derive(&key.secret, &name, &enrolment).verifier();
-        let address = "[::1]:7500".parse().unwrap();
+        let address = "[::1]:7500".parse().ok();
         let host = Host { address, tags: Vec::new(), via: None, proxy: None, enrolled: None };
         let (name, host, leaf, key, verifier) = (&name, &host, &leaf, &key, &verifier);
-        install(&Bundle { name, host, enrolment, leaf, key, verifier }, directory)
+        let gateways = vec!["gw1=10.0.0.1:7433".to_owned()];
+        let dials = Dials { gateways, key: Secret::generate().unwrap() };
+        let (entries, ca, dials) = ("\n[[key]]\nlabel = \"@web3\"\n", "ca", Some(&dials));
+        let bundle = Bundle { name, host, enrolment, leaf, key, verifier, entries, ca, dials };
+        install(&bundle, directory)
     }
 
     #[test]
@@ -241,5 +301,9 @@ mod tests {
         assert_eq!(keyring["key"][0]["label"].as_str(), Some("alice@box"));
         let agent: toml::Table = read("agent.toml").parse().unwrap();
         assert_eq!(agent["listen"].as_str(), Some("[::]:7500"));
+        assert_eq!(agent["dial"]["gateway"][0].as_str(), Some("gw1=10.0.0.1:7433"));
+        assert_eq!(keyring["key"][1]["label"].as_str(), Some("@web3"));
+        let park: toml::Table = read("park.key").parse().unwrap();
+        assert_eq!(park["secret"].as_str().unwrap().len(), 64);
     }
 }

@@ -165,7 +165,7 @@ impl Fleet {
     ) -> Option<HostHandle> {
         match &self.way {
             Way::Enrolled(network) => {
-                network.host(&self.inventory, peer(name.clone(), address, enrolled)).ok()
+                network.host(&self.inventory, peer(name.clone(), Some(address), enrolled)).ok()
             }
             Way::Local(_) => None,
         }
@@ -217,8 +217,8 @@ fn has_ssh(legs: &[Leg]) -> bool {
     matches!(legs.first(), Some(Leg::Ssh(_)))
 }
 
-fn peer(name: HostName, address: &Address, enrolled: Enrolled) -> Peer {
+fn peer(name: HostName, address: Option<&Address>, enrolled: Enrolled) -> Peer {
     let Enrolled { enrolment, spki, next } = enrolled;
     let next_spki = next.map(|next| next.0);
-    Peer { name, address: address.clone(), enrolment, spki: spki.0, next_spki }
+    Peer { name, address: address.cloned(), enrolment, spki: spki.0, next_spki }
 }

@@ -124,6 +124,11 @@ impl Home {
             .map_err(|_| CliError::new(format!("{}: no certificate in PEM form", path.display())))
     }
 
+    /// The CA's certificate as it is in its file.
+    pub(crate) fn ca_pem(&self) -> Result<String, CliError> {
+        Ok(private::read(&self.0.join(CA_CERTIFICATE))?.to_string())
+    }
+
     /// Waits for the lock that protects changes of the fleet.
     pub(crate) fn lock(&self) -> Result<HomeLock, CliError> {
         let failed = |error: std::io::Error| {

@@ -31,6 +31,7 @@ mod new_home;
 mod outages;
 mod output;
 mod overview;
+mod park;
 mod progress;
 mod request_check;
 mod revocations;

@@ -128,7 +128,8 @@ impl RuleOptions {
 /// The options that give a key these rules; in words where there is no such option.
 pub(crate) fn as_options(rules: &Rules) -> String {
     let Rules { networks, push, pull, commands, connect, users, .. } = rules;
-    if rules.not_before.is_some() || rules.stdin || rules.listen.is_some() {
+    let has_others = rules.not_before.is_some() || rules.stdin || rules.listen.is_some();
+    if has_others || rules.park.is_some() {
         return describe(rules);
     }
     let verbs: Vec<_> = rules.verbs.iter().map(Verb::as_str).collect();
@@ -153,7 +154,10 @@ pub(crate) fn as_options(rules: &Rules) -> String {
 /// Rules in one line, made harmless.
 pub(crate) fn describe(rules: &Rules) -> String {
     let join = |words: &[String]| words.join(",");
-    let mut parts = vec![verbs(rules.verbs)];
+    let mut parts = match &rules.park {
+        Some(host) => vec![format!("parks connections of {host}")],
+        None => vec![verbs(rules.verbs)],
+    };
     let lists = [
         ("as", &rules.users),
         ("from", &rules.networks),

@@ -21,6 +21,7 @@ mod cuts;
 mod demo;
 mod destinations;
 mod detach;
+mod dial;
 mod doctor;
 mod documents;
 mod enroll;

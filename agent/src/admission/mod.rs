@@ -113,8 +113,16 @@ impl Admission {
 
     /// Decides on a connection from `address` that arrived at `now`.
     pub fn connected(&mut self, address: IpAddr, now: Instant) -> Verdict {
-        let source = Source::of(address);
-        let exempt = self.is_exempt(address);
+        self.arrived(Source::of(address), self.is_exempt(address), now)
+    }
+
+    /// Decides on a connection that arrived at `now` through a gateway that this agent has dialled. Whoever comes
+    /// through it, the gateway is not penalised: only controllers that it has let in do.
+    pub fn connected_through_gateway(&mut self, now: Instant) -> Verdict {
+        self.arrived(Source::Gateway, true, now)
+    }
+
+    fn arrived(&mut self, source: Source, exempt: bool, now: Instant) -> Verdict {
         if let Some(until) = self.penalties.of(source, now)
             && !exempt
         {

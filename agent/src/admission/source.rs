@@ -11,6 +11,8 @@ pub enum Source {
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address.
     V6(u64),
+    /// The gateways that this agent has dialled.
+    Gateway,
 }
 
 impl Source {
@@ -32,6 +34,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
+            Self::Gateway => f.write_str("gateways"),
             Self::V6(bits) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*bits) << 64)),
         }
     }

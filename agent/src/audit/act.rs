@@ -59,6 +59,9 @@ pub struct Act {
     /// The key that is changed: its label, its id, or both.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// The host that parks a connection, or whose parked connection comes before `to`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<String>,
     /// Where a connection through the host goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
@@ -129,9 +132,14 @@ impl Act {
                 FileRequest::Lane(_) => return None,
             },
             Request::Connect(request) => match request {
-                ConnectRequest::Connect(Connect { host, port, .. }) => {
-                    let to = text(format!("{host}:{port}").as_bytes());
-                    Self { request: "connect", to: Some(to), ..Self::default() }
+                ConnectRequest::Connect(Connect { parked, host, port, .. }) => {
+                    let to = (!host.is_empty()).then(|| text(format!("{host}:{port}").as_bytes()));
+                    let parked = parked.as_ref().map(ToString::to_string);
+                    Self { request: "connect", parked, to, ..Self::default() }
+                }
+                ConnectRequest::Park(park) => {
+                    let parked = Some(park.host.to_string());
+                    Self { request: "park", parked, ..Self::default() }
                 }
                 ConnectRequest::ConnectUnix(connect) => Self::file("connect", &connect.path),
             },
@@ -151,7 +159,9 @@ impl Act {
                 return Some(Self { request, program: of, ..Self::default() });
             }
         };
-        if let Request::Audit(_) | Request::Connect(ConnectRequest::Connect(_)) = request {
+        if let Request::Audit(_)
+        | Request::Connect(ConnectRequest::Connect(_) | ConnectRequest::Park(_)) = request
+        {
             return Some(act);
         }
         act.user = request.user().map(|user| text(user.as_bytes()));

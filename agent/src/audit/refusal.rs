@@ -1,12 +1,11 @@
 //! What is refused: requests of keys that may not make them, and logins that fail.
 
-use std::net::SocketAddr;
-
 use lariat_wire::auth::agent::Refused;
 use serde::Serialize;
 
 use super::line::{key, owner, text};
 use crate::keyring::Entry;
+use crate::transport::Origin;
 
 /// Refusals of one kind, of which the first in a minute has a line and the others are counted. A stranger can cause
 /// few kinds only.
@@ -67,7 +66,7 @@ impl Refusal {
 
 impl FailedLogin {
     /// A login from this address that failed for this reason.
-    pub fn new(peer: SocketAddr, why: &str) -> Self {
+    pub fn new(peer: &Origin, why: &str) -> Self {
         Self { origin: peer.to_string(), error: text(why.as_bytes()) }
     }
 }

@@ -12,7 +12,7 @@ use super::act_as::ActAs;
 use super::looked_up::{Known, LookedUp, at_login};
 use super::session::Session;
 use crate::keyring::Entry;
-use crate::policy::{self, Clock, Denial, Rule};
+use crate::policy::{self, Clock, Denial, Grant, Rule};
 
 /// The longest time until a date is looked at again: the clock may be set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -24,6 +24,7 @@ pub struct Again {
     outline: Request,
     act_as: ActAs,
     addresses: Vec<SocketAddr>,
+    parked: bool,
 }
 
 /// The denial of a request whose key is no longer in the keyring.
@@ -33,15 +34,10 @@ pub(super) fn gone(request: &Request) -> Denial {
 }
 
 impl Again {
-    pub(super) fn new(
-        key: &Arc<Entry>,
-        request: &Request,
-        act_as: &ActAs,
-        addresses: &[SocketAddr],
-    ) -> Self {
+    pub(super) fn new(key: &Arc<Entry>, request: &Request, act_as: &ActAs, grant: &Grant) -> Self {
         let outline = policy::outline(request, &act_as.user().name());
-        let (act_as, addresses) = (act_as.clone(), addresses.to_vec());
-        Self { key: Arc::clone(key), outline, act_as, addresses }
+        let (act_as, addresses, parked) = (act_as.clone(), grant.addresses.clone(), grant.parked);
+        Self { key: Arc::clone(key), outline, act_as, addresses, parked }
     }
 
     /// Waits until the request is no longer permitted. Cancel-safe.
@@ -52,7 +48,7 @@ impl Again {
             let looked_up = LookedUp::new(agent, Some(origin), key, &self.outline, Some(&known));
             let grant = policy::decide(key, &self.outline, &looked_up.facts())?;
             // Any of them may be the one in use.
-            if grant.addresses.len() < self.addresses.len() {
+            if grant.addresses.len() < self.addresses.len() || (self.parked && !grant.parked) {
                 let (verb, why) = (self.outline.verb(), "an address is no longer in it".to_owned());
                 return Err(Denial { verb, rule: Rule::Connect, user: None, why });
             }

@@ -27,6 +27,7 @@ use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::{Asker, AuditedKeys, Keyring, LastUsed, Loaded, Store};
 use crate::lanes::Lanes;
+use crate::parking::Parking;
 use crate::policy::Clock;
 use crate::transfers::Transfers;
 use crate::user::User;
@@ -61,6 +62,8 @@ pub struct Agent {
     pub transfers: Transfers,
     /// The transfers that have further connections.
     pub lanes: Lanes,
+    /// The connections that other hosts have parked here.
+    pub parking: Parking,
     /// What each key may use.
     pub budget: Budget,
     /// The record of what is done.
@@ -106,7 +109,7 @@ impl Agent {
     pub fn reload(&self) -> Reloaded {
         let read = || {
             let mut config = Config::load(&self.config_path).map_err(|error| error.to_string())?;
-            config.listen = self.listen.unwrap_or(config.listen);
+            config.listen = self.listen.or(config.listen);
             let store = store(&self.config_path, &config, &self.state);
             // A change that is under way is waited for: it must not be undone by what was read before it.
             let lock = store.lock().map_err(|failure| failure.to_string())?;
@@ -186,8 +189,11 @@ pub fn store<'a>(config_path: &Path, config: &'a Config, state: &'a Path) -> Sto
 /// both names.
 pub fn own_files(config_path: &Path, config: &Config) -> Vec<PathBuf> {
     let names = |path: &Path| [std::path::absolute(path).ok(), path.canonicalize().ok()];
-    let files = [config_path, &config.keyring, &config.state, &config.certificate, &config.key];
-    files.into_iter().flat_map(names).flatten().chain(std::env::current_exe().ok()).collect()
+    let Config { certificate, key, ca, keyring, state, dial, .. } = config;
+    let files = [config_path, keyring, state, certificate, key, ca];
+    let dial = dial.iter().map(|dial| dial.key.as_path());
+    let program = std::env::current_exe().ok();
+    files.into_iter().chain(dial).flat_map(names).flatten().chain(program).collect()
 }
 
 /// The keys that may log in. Entries that are of no effect are logged.

@@ -40,7 +40,9 @@ impl Session {
                 let rule = facts.at(grant.line);
                 // A request as a user that does not exist would fail, though no rule denies it.
                 looked_up.act_as?;
-                looked_up.reached?;
+                if !grant.parked {
+                    looked_up.reached?;
+                }
                 let networks = key.networks.as_ref().filter(|_| origin.is_none());
                 let why = networks.map(|networks| format!("only from {}", join(networks.iter())));
                 Ok(Verdict { allowed: true, rule, why: why.unwrap_or_default() })

@@ -118,9 +118,15 @@ impl Subject {
             },
             Request::Sight(SightRequest::Status(_)) => "of the host".to_owned(),
             Request::Connect(request) => match request {
+                ConnectRequest::Connect(Connect { parked: Some(name), host, .. })
+                    if host.is_empty() =>
+                {
+                    format!("to host:{name}")
+                }
                 ConnectRequest::Connect(Connect { host, port, .. }) => {
                     format!("to {}:{port}", escape(host.as_bytes()))
                 }
+                ConnectRequest::Park(park) => format!("for {}", park.host),
                 ConnectRequest::ConnectUnix(connect) => format!("to {}", escape(&connect.path)),
             },
         })

@@ -13,9 +13,9 @@ use lariat_wire::protocol::verb::Verb;
 use super::act_as::ActAs;
 use super::agent::Agent;
 use crate::config::Config;
-use crate::keyring::Entry;
+use crate::keyring::{Entry, Lined};
 use crate::policy::networks::Peer;
-use crate::policy::place::Reached;
+use crate::policy::place::{Place, Reached};
 use crate::policy::{Clock, Facts, acting_user, argv};
 use crate::program;
 use crate::transport::{self, Origin};
@@ -73,7 +73,11 @@ impl LookedUp {
         });
         let reached = match (known, request) {
             (Some(known), _) => Ok(known.addresses.to_vec()),
-            (None, Request::Connect(ConnectRequest::Connect(connect))) => resolve(key, connect),
+            (None, Request::Connect(ConnectRequest::Connect(connect)))
+                if !takes_parked(agent, key, connect) =>
+            {
+                resolve(key, connect)
+            }
             (None, _) => Ok(Vec::new()),
         };
         let reached = reached
@@ -104,9 +108,21 @@ impl LookedUp {
     }
 }
 
+/// Whether the key may take a connection that is parked here, so that no address is needed.
+fn takes_parked(agent: &Agent, key: &Entry, connect: &Connect) -> bool {
+    connect.parked.as_ref().is_some_and(|name| {
+        let may =
+            |places: &Lined<Vec<Lined<Place>>>| places.iter().any(|place| place.is_parked(name));
+        key.connect.as_ref().is_none_or(may) && agent.parking.has(name)
+    })
+}
+
 /// The addresses of the host to connect to, if the key may connect to it at all. A resolver that hangs is given up.
 fn resolve(key: &Entry, connect: &Connect) -> Result<Vec<SocketAddr>, Failure> {
-    let Connect { host, port, bare: _ } = connect;
+    let Connect { parked: _, host, port, bare: _ } = connect;
+    if host.is_empty() {
+        return Ok(Vec::new());
+    }
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, *port)]);
     }

@@ -115,7 +115,10 @@ fn permitted(session: &Session, request: &Request) -> Result<Permitted, Failure>
     let facts = looked_up.facts();
     let grant = policy::decide(&key, request, &facts)?;
     let rule = facts.at(grant.line);
-    looked_up.reached.as_ref().map_err(Clone::clone)?;
+    // A parked connection needs no address.
+    if !grant.parked {
+        looked_up.reached.as_ref().map_err(Clone::clone)?;
+    }
     session.charge(buffers(request))?;
     Ok(Permitted { key, act_as: looked_up.act_as?, grant, rule })
 }
@@ -141,7 +144,9 @@ fn buffers(request: &Request) -> usize {
             768 * KIB
         }
         Request::Audit(_) | Request::Sight(_) => 512 * KIB,
-        Request::Connect(ConnectRequest::Connect(Connect { bare: true, .. })) => 256 * KIB,
+        Request::Connect(
+            ConnectRequest::Connect(Connect { bare: true, .. }) | ConnectRequest::Park(_),
+        ) => 256 * KIB,
         Request::Connect(_) => 1536 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),
     }
@@ -170,7 +175,7 @@ impl Permit<'_> {
 
     /// What must stay permitted while the request is served.
     pub fn again(&self, request: &Request) -> Again {
-        Again::new(&self.key, request, &self.act_as, &self.grant.addresses)
+        Again::new(&self.key, request, &self.act_as, &self.grant)
     }
 
     /// What the audit is to say at the end of a job that this request has started, or is about to start.

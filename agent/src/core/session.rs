@@ -88,7 +88,7 @@ impl Session {
     pub(super) fn present_key(&self) -> Option<Arc<Entry>> {
         match self.origin {
             Origin::Local { .. } => Some(Arc::clone(&self.key)),
-            Origin::Tcp(_) => {
+            Origin::Tcp(_) | Origin::Gateway { .. } => {
                 let keyring = self.agent.keyring();
                 // A key that was replaced meanwhile is the same to what is under way; the session is asked to end.
                 keyring.entry(self.login).or_else(|| keyring.replaced(self.login)).cloned()

@@ -6,7 +6,7 @@ use lariat_base::date;
 use lariat_base::name::KeyId;
 use lariat_base::secret::Secret;
 use lariat_wire::protocol::key::{KeyAdd, KeyProblem, KeyVerifier, Rules};
-use lariat_wire::protocol::verb::Verb;
+use lariat_wire::protocol::verb::{Verb, Verbs};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 use zeroize::Zeroizing;
 
@@ -142,14 +142,15 @@ fn set(entry: &mut Table, name: &str, new: Item) {
 }
 
 /// Every field that rules can have, in the order in which a new entry has them.
-fn fields(rules: &Rules) -> Result<[(&'static str, Option<Item>); 13], KeyProblem> {
+fn fields(rules: &Rules) -> Result<[(&'static str, Option<Item>); 14], KeyProblem> {
     let list = |list: &Option<Vec<String>>| list.as_ref().map(|list| value(array(list)));
     let date = |at: Option<u64>| at.map(|at| dated(at).map(Item::Value)).transpose();
     let number = |number: Option<u32>| number.map(|number| value(i64::from(number)));
     let commands = rules.commands.as_ref().map(|commands| value(patterns(commands)));
     let verbs: Array = rules.verbs.iter().map(Verb::as_str).collect();
+    let has_verbs = rules.park.is_none() || rules.verbs != Verbs::default();
     Ok([
-        ("verbs", Some(value(verbs))),
+        ("verbs", has_verbs.then(|| value(verbs))),
         ("users", list(&rules.users)),
         ("networks", list(&rules.networks)),
         ("not_before", date(rules.not_before)?),
@@ -162,6 +163,7 @@ fn fields(rules: &Rules) -> Result<[(&'static str, Option<Item>); 13], KeyProble
         ("listen", list(&rules.listen)),
         ("max_sessions", number(rules.max_sessions)),
         ("max_jobs", number(rules.max_jobs)),
+        ("park", rules.park.as_ref().map(|host| value(host.as_str()))),
     ])
 }
 
@@ -199,7 +201,6 @@ mod tests {
     use std::path::Path;
 
     use lariat_base::name::EnrolmentId;
-    use lariat_wire::protocol::verb::Verbs;
     use proptest::prelude::*;
 
     use super::*;
@@ -269,6 +270,17 @@ mod tests {
         let entry = parsed.entry(id(7)).unwrap();
         assert_eq!((entry.max_jobs, entry.rules().users), (Some(2), Some(vec!["www".to_owned()])));
         assert!(entry.verbs.contains(Verb::Push) && entry.not_after.is_some());
+    }
+
+    #[test]
+    fn an_entry_that_parks_has_no_verbs() {
+        let park = Some("web3".parse().unwrap());
+        let new = add("", &key(7, Rules { park: park.clone(), ..Rules::default() })).unwrap();
+        assert!(new.ends_with("\"\npark = \"web3\"\n") && !new.contains("verbs"), "{}", *new);
+        let parsed = keyring(&new);
+        assert_eq!(parsed.entry(id(7)).unwrap().rules(), Rules { park, ..Rules::default() });
+        let other = allow(&new, id(7), &rules(&[Verb::Run])).unwrap();
+        assert!(keyring(&other).entry(id(7)).unwrap().park.is_none());
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct Entry {
     /// Where the key may listen on this host.
     pub listen: List<Lined<String>>,
     /// The host that may park connections here with this key, which then may do nothing else.
-    pub park: Option<HostName>,
+    pub park: Option<Lined<HostName>>,
     /// The first moment at which the key may be used.
     pub not_before: Option<SystemTime>,
     /// The last moment at which the key may be used.
@@ -169,7 +169,7 @@ impl Entry {
     pub fn fingerprint(&self) -> [u8; 32] {
         let pending = self.pending.as_ref().map(|pending| pending.id);
         let verifier = KeyVerifier::from(self.verifier.clone());
-        let all = (&self.label, self.id, &self.was, pending, self.rules(), &self.park, verifier);
+        let all = (&self.label, self.id, &self.was, pending, self.rules(), verifier);
         // Only an entry of more than a MiB has no bytes.
         Sha256::digest(Zeroizing::new(codec::encode(&all).unwrap_or_default())).into()
     }
@@ -220,6 +220,7 @@ impl Entry {
             listen: texts(self.listen.as_ref(), |at| at.value.clone()),
             max_sessions: self.max_sessions.map(limit),
             max_jobs: self.max_jobs.map(limit),
+            park: self.park.as_ref().map(|park| park.value.clone()),
         }
     }
 

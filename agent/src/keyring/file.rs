@@ -144,8 +144,9 @@ impl<'a> Reader<'a> {
         };
         let text = |text: &str| Ok::<_, String>(text.to_owned());
         let park = |park: Spanned<String>| {
-            let name = park.as_ref().parse::<HostName>();
-            name.map_err(|error| self.wrong(park.span().start, &error))
+            let (name, at) = (park.as_ref().parse::<HostName>(), park.span().start);
+            let value = name.map_err(|error| self.wrong(at, &error))?;
+            Ok(Lined { line: self.line(at), value })
         };
         Ok(Entry {
             id,

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use lariat_base::escape::escape;
-use lariat_wire::protocol::connect::Connect;
+use lariat_wire::protocol::connect::{Connect, Park};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::request::{
@@ -38,6 +38,8 @@ pub struct Grant {
     pub input: bool,
     /// The addresses to connect to, none of which is looked up again.
     pub addresses: Vec<SocketAddr>,
+    /// Whether a connection that the host in question has parked here may be taken.
+    pub parked: bool,
 }
 
 /// A rule, and what it has against a request.
@@ -62,7 +64,7 @@ fn acts_as_user(request: &Request) -> bool {
             FileRequest::Lane(_) => false,
         },
         Request::Connect(request) => match request {
-            ConnectRequest::Connect(_) => false,
+            ConnectRequest::Connect(_) | ConnectRequest::Park(_) => false,
             ConnectRequest::ConnectUnix(_) => true,
         },
         // Audit, keyring, rules, certificate and the agent itself are the agent's own.
@@ -112,6 +114,12 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
     let verb = verb(key, request);
     let denied = |(rule, why)| Denial { verb, rule, user: None, why };
     admit(key, facts).map_err(denied)?;
+    if let Some(host) = &key.park
+        && !matches!(request, Request::Connect(ConnectRequest::Park(_)))
+    {
+        let why = format!("{} only parks connections of {}", facts.at(host.line), host.value);
+        return Err(denied((Rule::Park, why)));
+    }
     if !key.verbs.contains(verb) && !is_free(key, request) {
         let why = format!("{} has no {verb}", facts.at(key.verbs.line));
         return Err(denied((Rule::Verbs, why)));
@@ -126,7 +134,8 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
     }
     let input = key.commands.is_none() || key.stdin;
     let line = key.verbs.line;
-    let granted = Grant { line, root: None, program: None, input, addresses: Vec::new() };
+    let (addresses, parked) = (Vec::new(), false);
+    let granted = Grant { line, root: None, program: None, input, addresses, parked };
     match request {
         Request::Job(request) => match request {
             JobRequest::Run(run) => command(key, run, facts, granted),
@@ -170,6 +179,7 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
         Request::Connect(request) => match request {
             ConnectRequest::Connect(connect) => reach(key, connect, facts, granted),
             ConnectRequest::ConnectUnix(connect) => socket(key, &connect.path, facts, granted),
+            ConnectRequest::Park(park) => parking(key, park, facts, granted),
         },
         Request::Audit(_)
         | Request::Key(_)
@@ -181,14 +191,14 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
     .map_err(denied)
 }
 
-/// Whether a key may make a request whatever its verbs: about itself it may ask, and it may always be replaced by a
-/// newer one of its own.
+/// Whether a key may make a request whatever its verbs: about itself it may ask, it may always be replaced by a newer one
+/// of its own, and only the rule `park` lets it park.
 fn is_free(key: &Entry, request: &Request) -> bool {
     match request {
         Request::Rule(RuleRequest::Can(can)) => {
             can.key.as_deref().is_none_or(|name| key.is_named(name))
         }
-        Request::Key(KeyRequest::KeyRotate(_)) => true,
+        Request::Key(KeyRequest::KeyRotate(_)) | Request::Connect(ConnectRequest::Park(_)) => true,
         Request::Job(_)
         | Request::File(_)
         | Request::Audit(_)
@@ -260,20 +270,22 @@ fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<
     }
 }
 
-/// Decides on a connection through the host: to those of the addresses that an entry covers.
+/// Decides on a connection through the host: to those of the addresses that an entry covers, or one that a host has
+/// parked.
 fn reach(
     key: &Entry,
     connect: &Connect,
     facts: &Facts<'_>,
     granted: Grant,
 ) -> Result<Grant, Objection> {
-    let Connect { host, port, bare: _ } = connect;
+    let Connect { parked, host, port, bare: _ } = connect;
     let Some(places) = &key.connect else {
-        let addresses = facts.reached.iter().flat_map(|all| all.iter());
-        return Ok(Grant { addresses: addresses.map(|to| to.address).collect(), ..granted });
+        let addresses = facts.reached.iter().flat_map(|all| all.iter()).map(|to| to.address);
+        return Ok(Grant { addresses: addresses.collect(), parked: parked.is_some(), ..granted });
     };
+    let reached = if host.is_empty() { Some(&[][..]) } else { facts.reached };
     let covering = |to: &Reached| places.iter().find(|place| place.covers(host, *to));
-    let found = match facts.reached {
+    let found = match reached {
         Some(reached) => {
             let line = reached.iter().find_map(covering).map(|place| place.line);
             let covered = reached.iter().filter(|to| covering(to).is_some());
@@ -285,14 +297,45 @@ fn reach(
             .find(|place| place.may_cover(host, *port))
             .map(|place| (place.line, Vec::new())),
     };
+    let parked = parked.as_ref();
+    let parking = parked.and_then(|name| places.iter().find(|place| place.is_parked(name)));
+    if let Some(place) = parking {
+        let addresses = found.map(|(_, addresses)| addresses).unwrap_or_default();
+        return Ok(Grant { line: place.line, addresses, parked: true, ..granted });
+    }
     let (line, addresses) = found.ok_or_else(|| {
         let (at, host) = (facts.at(places.line), escape(host.as_bytes()));
-        let inner = facts.reached.iter().any(|all| all.iter().any(|to| to.is_inner));
+        let inner = reached.iter().any(|all| all.iter().any(|to| to.is_inner));
         let why =
             if inner { " (an address of this host's own must be named literally)" } else { "" };
-        (Rule::Connect, format!("{at} has no {host}:{port}{why}"))
+        let what = match parked {
+            Some(name) if host.is_empty() => format!("host:{name}"),
+            Some(name) => format!("host:{name}, nor {host}:{port}"),
+            None => format!("{host}:{port}"),
+        };
+        (Rule::Connect, format!("{at} has no {what}{why}"))
     })?;
     Ok(Grant { line, addresses, ..granted })
+}
+
+/// Decides on a connection that a host parks here: its key does nothing else.
+fn parking(
+    key: &Entry,
+    park: &Park,
+    facts: &Facts<'_>,
+    granted: Grant,
+) -> Result<Grant, Objection> {
+    match &key.park {
+        Some(host) if host.value == park.host => Ok(Grant { line: host.line, ..granted }),
+        Some(host) => {
+            let why = format!("{} is for {}, not for {}", facts.at(host.line), **host, park.host);
+            Err((Rule::Park, why))
+        }
+        None => {
+            let why = "no connections can be parked with this key".to_owned();
+            Err((Rule::Park, why))
+        }
+    }
 }
 
 /// Decides on a connection to a unix socket, which an entry names exactly.

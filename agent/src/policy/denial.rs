@@ -28,6 +28,8 @@ pub enum Rule {
     Pull,
     /// Places to connect to.
     Connect,
+    /// The host that may park connections.
+    Park,
 }
 
 /// A request is denied.
@@ -71,6 +73,7 @@ impl Rule {
             Self::Push => "push",
             Self::Pull => "pull",
             Self::Connect => "connect",
+            Self::Park => "park",
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn describe(key: &Entry, file: &str) -> Vec<String> {
     };
     let verbs = Verb::ALL.iter().filter(|&&verb| key.verbs.contains(verb));
     match &key.park {
-        Some(host) => line("park", host.to_string(), 0),
+        Some(host) => line("park", host.value.to_string(), host.line),
         None => line("verbs", join(verbs), key.verbs.line),
     }
     if let Some(users) = &key.users {

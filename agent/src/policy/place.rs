@@ -106,6 +106,11 @@ impl Place {
             }
     }
 
+    /// Whether the entry is the connections that this host has parked.
+    pub fn is_parked(&self, host: &HostName) -> bool {
+        matches!(self, Self::Parked(own) if own == host)
+    }
+
     /// Whether the entry is this unix socket.
     pub fn is_socket(&self, path: &[u8]) -> bool {
         matches!(self, Self::Unix(own) if own == path)

@@ -22,6 +22,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::core::{ActAs, Done, Outcome, Permit, Session};
+use crate::parking::NotParked;
+use crate::policy::Grant;
 use crate::splice;
 use crate::transport::{BoxStream, Movable, SessionLink};
 
@@ -35,35 +37,61 @@ pub(super) async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let dialled = tokio::select! {
-        biased;
-        () = session.stopped() => return Ok(()),
-        dialled = dial(&request, &permit, session) => dialled,
-    };
+    match request {
+        ConnectRequest::Connect(connect) => {
+            let dialled = dial(&connect, permit.grant(), session);
+            let dialled = tokio::select! {
+                biased;
+                () = session.stopped() => return Ok(()),
+                dialled = dialled => dialled,
+            };
+            carry(link, dialled, connect.bare, permit, session).await
+        }
+        ConnectRequest::ConnectUnix(connect) => {
+            let dialled = unix(&connect, &permit, session).await;
+            carry(link, dialled, false, permit, session).await
+        }
+        ConnectRequest::Park(park) => super::park::serve(link, park, permit, session),
+    }
+}
+
+/// Carries bytes between the link and the connection that was made, if it was.
+async fn carry(
+    link: &mut SessionLink,
+    dialled: Result<(Movable, String), Failure>,
+    is_bare: bool,
+    permit: Permit<'_>,
+    session: &Session,
+) -> Result<(), LinkError> {
     let (stream, address) = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => return permit.finish(link.outbox(), &Outcome::Failed(failure)),
     };
     link.send(&Connected { address: address.clone() }).await?;
-    let outcome = match request {
-        ConnectRequest::Connect(Connect { bare: true, .. }) => {
-            bare(link, stream, &address, session).await
-        }
-        ConnectRequest::Connect(_) | ConnectRequest::ConnectUnix(_) => {
-            framed(link, stream, &address, session).await?
-        }
+    let outcome = if is_bare {
+        bare(link, stream, &address, session).await
+    } else {
+        framed(link, stream, &address, session).await?
     };
     permit.finish(link.outbox(), &outcome)
 }
 
+/// Takes a connection that the host has parked, else connects to an address.
 async fn dial(
-    request: &ConnectRequest,
-    permit: &Permit<'_>,
+    connect: &Connect,
+    grant: &Grant,
     session: &Session,
 ) -> Result<(Movable, String), Failure> {
-    match request {
-        ConnectRequest::Connect(connect) => tcp(connect, &permit.grant().addresses).await,
-        ConnectRequest::ConnectUnix(connect) => unix(connect, permit, session).await,
+    let Some(host) = connect.parked.as_ref().filter(|_| grant.parked) else {
+        return tcp(connect, &grant.addresses).await;
+    };
+    match session.agent.parking.take(host).await {
+        Ok(stream) => Ok((stream, format!("host:{host}"))),
+        Err(NotParked { since }) if grant.addresses.is_empty() => {
+            let since_ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+            Err(Failure::request(Cause::NotParked { host: host.clone(), since_ms }))
+        }
+        Err(_) => tcp(connect, &grant.addresses).await,
     }
 }
 

@@ -20,6 +20,7 @@ mod kill;
 mod lane;
 mod list;
 mod logs;
+mod park;
 mod pull;
 mod push;
 mod push_tree;

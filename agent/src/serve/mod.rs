@@ -5,6 +5,7 @@
 mod handshake;
 mod job_ends;
 mod orphans;
+mod pace;
 mod session;
 mod sessions;
 mod signals;
@@ -32,12 +33,14 @@ use crate::audit::{FailedLogin, Refusal};
 use crate::budget::{Exhausted, Holder, Resource};
 use crate::config;
 use crate::core::{Agent, Reloaded, Session};
+use crate::dial::Dialling;
 use crate::folded::Folded;
 use crate::keyring::{Entry, is_local};
 use crate::memory::Trim;
 use crate::notify::{self, Watchdog};
 use crate::transport::{Arrival, LocalListener, Origin, TcpListener};
 use handshake::{Authenticated, Connection, Rejected};
+use pace::Pace;
 use sessions::Sessions;
 use signals::{Heard, Signals};
 
@@ -81,7 +84,7 @@ pub struct Server {
     /// The task of each unauthenticated peer that holds a slot.
     tasks: HashMap<Slot, AbortHandle>,
     /// The peer that each task authenticates.
-    peers: HashMap<Id, (Slot, SocketAddr)>,
+    peers: HashMap<Id, (Slot, Origin)>,
     /// Receives the stages that unauthenticated peers have reached.
     progress: Hear,
     /// Cloned for each peer's task.
@@ -91,6 +94,10 @@ pub struct Server {
     folded: Folded<String>,
     /// Limits how many controllers are being sent away at a time.
     sent_away: Arc<Semaphore>,
+    /// Hosts that have logged in to park connections.
+    parking: Pace<(Authenticated, Origin)>,
+    /// Where connections through the gateways come from that this agent dials.
+    dialling: Dialling,
 }
 
 impl Server {
@@ -109,6 +116,8 @@ impl Server {
             trim: Trim::default(),
             folded: Folded::default(),
             sent_away: Arc::new(Semaphore::new(SENT_AWAY)),
+            parking: Pace::default(),
+            dialling: Dialling::default(),
             agent,
         }
     }
@@ -116,16 +125,18 @@ impl Server {
     /// Serves until SIGTERM or SIGINT, or until another version is to take its place, then shuts down in order.
     pub async fn serve(
         mut self,
-        mut listener: TcpListener,
+        mut listener: Option<TcpListener>,
         local: Option<LocalListener>,
     ) -> io::Result<Stopped> {
         let mut signals = Signals::new()?;
         let mut watchdog = Watchdog::new();
-        let address = listener.address()?;
-        info!("listening on {address}{}", listener.origin());
+        let address = listener.as_ref().map(TcpListener::address).transpose()?;
+        let place = place(address);
+        info!("{place}{}", listener.as_ref().map(TcpListener::origin).unwrap_or_default());
         // First, so that a restart right after the start finds it.
-        listener.to_store().into_iter().for_each(notify::store);
-        notify::ready(address, "");
+        listener.iter().filter_map(TcpListener::to_store).for_each(notify::store);
+        notify::ready(&place, "");
+        self.dialling.configured(&self.agent)?;
         let mut sweep = interval(SWEEP);
         let agent = Arc::clone(&self.agent);
         // The start has warned already.
@@ -140,7 +151,7 @@ impl Server {
                 biased;
                 heard = signals.next() => match heard {
                     Heard::Stop => break Stopped::Asked,
-                    Heard::Reload => self.reload(address),
+                    Heard::Reload => self.reload(&place),
                 },
                 () = agent.replaced.notified() => break Stopped::Replaced,
                 () = watchdog.ping() => {}
@@ -148,16 +159,22 @@ impl Server {
                 _ = daily.tick() => agent.certificates.kept().warn(&agent.config().name),
                 _ = keyring.changed() => self.keys_changed(),
                 () = due(self.folded.due()) => self.tell_folded(),
+                () = due(self.parking.due(Instant::now())) => {
+                    if let Some((arrived, origin)) = self.parking.pop(Instant::now()) {
+                        self.logged_in(arrived, &origin);
+                    }
+                }
                 () = self.trim.due() => {
                     let has_peers = self.admission.unauthenticated() + self.sessions.count() > 0;
                     self.trim.give_back(has_peers);
                 }
                 Some(greeted) = self.unauthenticated.join_next_with_id() => self.greeted(greeted),
-                arrival = listener.accept() => {
+                arrival = accept(listener.as_mut()) => {
                     self.connected(arrival);
                     // Peers that are in already make progress, however many wait in the backlog.
                     yield_now().await;
                 }
+                arrival = self.dialling.arrival() => self.connected(arrival),
                 arrival = accept_local(local.as_ref()) => self.connected_locally(arrival),
             }
         };
@@ -200,13 +217,16 @@ impl Server {
     }
 
     /// Reloads configuration, keyring and certificate.
-    fn reload(&self, address: SocketAddr) {
+    fn reload(&mut self, place: &str) {
         notify::reloading();
         let failed = match self.agent.reload() {
             Reloaded::Done(later) => {
                 info!("configuration, keyring and certificate were read anew");
                 if !later.is_empty() {
                     warn!("a restart is needed for what has changed in {}", later.join(", "));
+                }
+                if let Err(error) = self.dialling.configured(&self.agent) {
+                    error!("gateways can't be dialled: {error}");
                 }
                 None
             }
@@ -215,7 +235,7 @@ impl Server {
                 Some(format!("; nothing was read anew: {}", escape(why.as_bytes())))
             }
         };
-        notify::ready(address, &failed.unwrap_or_default());
+        notify::ready(place, &failed.unwrap_or_default());
     }
 
     fn peer_arrived(&mut self) {
@@ -242,21 +262,27 @@ impl Server {
     }
 
     fn connected(&mut self, Arrival { stream, origin }: Arrival) {
-        let Origin::Tcp(peer) = origin else { return };
         self.peer_arrived();
         self.progressed();
-        match self.admission.connected(peer.ip(), Instant::now()) {
+        let now = Instant::now();
+        let verdict = match &origin {
+            Origin::Tcp(peer) => self.admission.connected(peer.ip(), now),
+            Origin::Gateway { .. } => self.admission.connected_through_gateway(now),
+            Origin::Local { .. } => return,
+        };
+        match verdict {
             Verdict::Penalised(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                debug!(%peer, "closed: its source is penalised for {left:?} more");
+                let left = until.saturating_duration_since(now);
+                debug!(peer = %origin, "closed: its source is penalised for {left:?} more");
             }
             Verdict::Admitted { place, evicted } => {
                 self.cut_off(evicted);
                 let handshaker = Arc::clone(&self.handshaker);
                 let progress = Progress::new(place, &self.tell_progress);
-                let greeting = async move { handshaker.greet(stream, &origin, progress).await };
+                let from = origin.clone();
+                let greeting = async move { handshaker.greet(stream, &from, progress).await };
                 let task = self.unauthenticated.spawn(greeting);
-                self.peers.insert(task.id(), (place, peer));
+                self.peers.insert(task.id(), (place, origin));
                 self.tasks.insert(place, task);
             }
         }
@@ -280,22 +306,28 @@ impl Server {
         let Some((place, peer)) = self.peers.remove(&id) else { return };
         self.tasks.remove(&place);
         let outcome = match greeted {
+            Ok((_, Ok(arrived))) if arrived.key.park.is_some() => {
+                if self.parking.push((arrived, peer)).is_err() {
+                    debug!("too many hosts park connections at the same time");
+                }
+                Outcome::LoggedIn
+            }
             Ok((_, Ok(arrived))) => {
-                self.logged_in(arrived, &Origin::Tcp(peer));
+                self.logged_in(arrived, &peer);
                 Outcome::LoggedIn
             }
             Ok((_, Err(Rejected::Nothing))) => Outcome::Nothing,
             Ok((_, Err(rejected @ Rejected::Local(_)))) => {
-                if self.is_news(peer, rejected.sort()) {
+                if self.is_news(&peer, rejected.sort()) {
                     error!(%peer, "{rejected}");
                 }
                 Outcome::Nothing
             }
             Ok((_, Err(rejected))) => {
                 if let Rejected::Denied { refused, why } = &rejected {
-                    self.login_failed(peer, *refused, why);
+                    self.login_failed(&peer, *refused, why);
                 }
-                if self.is_news(peer, rejected.sort()) {
+                if self.is_news(&peer, rejected.sort()) {
                     warn!(%peer, "not let in: {rejected}");
                 } else {
                     debug!(%peer, "not let in: {rejected}");
@@ -312,7 +344,7 @@ impl Server {
         self.admission.ended(place, outcome, Instant::now());
     }
 
-    fn login_failed(&self, peer: SocketAddr, refused: Refused, why: &str) {
+    fn login_failed(&self, peer: &Origin, refused: Refused, why: &str) {
         self.agent.counters.login_failed(&refused);
         let keyring = self.agent.keyring();
         let known = match refused {
@@ -324,8 +356,12 @@ impl Server {
     }
 
     /// Whether a line of this kind about this source is to be logged now.
-    fn is_news(&mut self, peer: SocketAddr, sort: &str) -> bool {
-        let sort = format!("not let in from {}: {sort}", Source::of(peer.ip()));
+    fn is_news(&mut self, peer: &Origin, sort: &str) -> bool {
+        let from = match peer {
+            Origin::Tcp(address) => Source::of(address.ip()).to_string(),
+            Origin::Gateway { .. } | Origin::Local { .. } => peer.to_string(),
+        };
+        let sort = format!("not let in from {from}: {sort}");
         self.folded.is_news(sort, Instant::now())
     }
 
@@ -404,6 +440,22 @@ impl Server {
         let _ = timeout(LAST_LOGINS, logins).await;
         self.unauthenticated.abort_all();
         self.sessions.ended().await;
+    }
+}
+
+/// Where the agent listens, for people.
+fn place(address: Option<SocketAddr>) -> String {
+    address.map_or_else(
+        || "listening nowhere, dialling gateways".to_owned(),
+        |address| format!("listening on {address}"),
+    )
+}
+
+/// The next connection over TCP; never resolves if the agent listens nowhere.
+async fn accept(listener: Option<&mut TcpListener>) -> Arrival {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use lariat_base::name::HostName;
 use lariat_wire::link::Link;
 use lariat_wire::tls::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, Empty, Interest, Join, ReadBuf, Sink};
@@ -30,6 +31,12 @@ pub use tcp::{ListenError, TcpListener};
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Ends what protects the bytes, and returns the connection below, with what has arrived from it since.
     fn bare(self: Box<Self>) -> Baring;
+
+    /// Detaches the connection from its runtime. Reads and writes fail until [`Stream::attach`].
+    fn detach(&mut self) -> io::Result<()>;
+
+    /// Attaches the connection to the current runtime.
+    fn attach(&mut self) -> io::Result<()>;
 }
 
 /// A connection that is being laid bare.
@@ -42,11 +49,28 @@ impl Stream for Channel<Socket> {
             Ok((socket.into_stream()?, first))
         })
     }
+
+    fn detach(&mut self) -> io::Result<()> {
+        self.get_mut().detach()
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.get_mut().attach()
+    }
 }
 
 impl Stream for Movable {
     fn bare(self: Box<Self>) -> Baring {
         Box::pin(async { Ok((*self, Vec::new())) })
+    }
+
+    /// A connection from this host itself stays where it is.
+    fn detach(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -54,6 +78,14 @@ impl Stream for Movable {
 impl Stream for Join<Empty, Sink> {
     fn bare(self: Box<Self>) -> Baring {
         Box::pin(async { Err(io::ErrorKind::NotConnected.into()) })
+    }
+
+    fn detach(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -76,6 +108,13 @@ pub struct Arrival {
 pub enum Origin {
     /// From this TCP address.
     Tcp(SocketAddr),
+    /// Through a gateway that this agent has dialled, which does not say from where.
+    Gateway {
+        /// Its name.
+        name: HostName,
+        /// Its address, or that of a proxy on the way to it.
+        address: SocketAddr,
+    },
     /// From a process on this host.
     Local {
         /// The user that the process runs as.
@@ -94,7 +133,8 @@ impl Origin {
     /// Where the controller is, as far as rules see it; `None` if that is this host.
     pub fn peer(&self) -> Option<Peer> {
         match self {
-            Self::Tcp(address) => {
+            // Behind a gateway, its own address counts.
+            Self::Tcp(address) | Self::Gateway { address, .. } => {
                 let (address, is_own) = (address.ip(), is_own(*address));
                 Some(Peer { address, is_own })
             }
@@ -116,6 +156,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Gateway { name, address } => write!(f, "via {name} ({address})"),
             Self::Local { uid, pid: Some(pid) } => write!(f, "local:{uid}, process {pid}"),
             Self::Local { uid, pid: None } => write!(f, "local:{uid}"),
         }

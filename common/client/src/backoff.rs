@@ -73,6 +73,8 @@ pub fn may_come_back(error: &ConnectError) -> bool {
         | Hangup
         | Io(_)
         | Cut(_) => true,
+        // A gateway may be restarted, and the host dials it anew.
+        Dial(DialError::Leg { is_refusal, .. }) => !is_refusal,
         // The socket of an agent that is restarted is missing for a moment.
         Dial(DialError::Socket(error)) => error.kind() != std::io::ErrorKind::PermissionDenied,
         Link(error) => is_broken_connection(error),

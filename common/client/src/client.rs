@@ -6,11 +6,12 @@ use std::time::Duration;
 use lariat_base::secret::Secret;
 use lariat_wire::auth::proof;
 
-use crate::connect::{Connector, Gateway, Peer, Route, Trust};
+use crate::connect::{Connector, Gateway, Route, Trust};
 use crate::dial::{Dial, Tcp};
 use crate::host::{HostHandle, Limits, Met};
 use crate::key_source::KeySource;
 use crate::outage::OutageObserver;
+use crate::peer::Peer;
 use crate::witness::Witness;
 
 /// Connects to the hosts of one fleet.

@@ -90,7 +90,8 @@ impl HostHandle {
         self.route.name()
     }
 
-    /// The address where its agent listens; `None` for the agent on this machine, which has a socket.
+    /// The address where its agent listens; `None` for the agent on this machine, which has a socket, and for a host that
+    /// only dials out.
     pub fn address(&self) -> Option<&Address> {
         self.route.address()
     }

@@ -3,7 +3,7 @@
 use lariat_base::name::KeyId;
 use lariat_base::secret::Secret;
 
-use crate::connect::Peer;
+use crate::peer::Peer;
 
 /// The keys of a controller. Most have one, a [`Secret`]; while it is being replaced there are two.
 pub trait KeySource: Send + Sync {

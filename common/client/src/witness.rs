@@ -2,7 +2,7 @@
 
 use lariat_wire::protocol::audit::AuditHead;
 
-use crate::connect::Peer;
+use crate::peer::Peer;
 
 /// Remembers what hosts show: the newest lines of their audits, and their certificates.
 pub trait Witness: Send + Sync {

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Inventory, edit};
 use crate::output;
+use crate::park::{self, Entries};
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -36,5 +37,14 @@ fn forget(name: &HostName, context: &Context) -> Result<(), CliError> {
     home.require_fleet()?;
     let lock = home.lock()?;
     Inventory::load(&home)?.host(name)?;
-    edit::remove(&home, &lock, name)
+    edit::remove(&home, &lock, name)?;
+    for gateway in park::gateways_of(&home, name)? {
+        let mut entries = Entries::load(&home, &gateway)?;
+        entries.remove(name);
+        entries.save(&home, &lock, &gateway)?;
+        output::note(&format!(
+            "{gateway} still takes connections that {name} parks there: lariat key revoke @{name} {gateway}"
+        ));
+    }
+    Ok(())
 }

@@ -174,5 +174,5 @@ impl<'a> Values<'a> {
 
 fn described(host: &Host) -> String {
     let tags = host.tags.iter().map(|tag| format!(" @{tag}"));
-    format!("{}{}", host.address, tags.collect::<String>())
+    format!("{}{}", host.place(), tags.collect::<String>())
 }

@@ -249,7 +249,7 @@ impl Stage {
         for (name, address) in hosts {
             let name: HostName = name.parse()?;
             let host = Inventory::load(&home)?.host(&name)?.clone();
-            let host = Host { address: address.to_string().parse()?, ..host };
+            let host = Host { address: Some(address.to_string().parse()?), ..host };
             edit::remove(&home, &lock, &name)?;
             edit::add(&home, &lock, &name, &host)?;
         }

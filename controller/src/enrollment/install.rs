@@ -18,7 +18,7 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::bundle::{agent_toml, keyring_toml};
+use crate::bundle::{Reach, agent_toml, keyring_toml};
 use crate::enrollment::facts::Facts;
 use crate::enrollment::list::Entry;
 use crate::enrollment::plan::{Plan, Step, Wanted, plan};
@@ -74,7 +74,7 @@ impl Installer {
         let Entry { name, place, .. } = entry;
         let known = Inventory::load(&self.home)?;
         let known = known.contains(name).then(|| known.host(name).cloned()).transpose()?;
-        let address = match address.or(known.as_ref().map(|known| &known.address)) {
+        let address = match address.or(known.as_ref().and_then(|known| known.address.as_ref())) {
             Some(address) => address.clone(),
             None => self.ssh.address(place).await.ok_or_else(|| {
                 CliError::new(format!("{} is no address for its agent", place.host))
@@ -115,10 +115,10 @@ impl Installer {
     pub(crate) fn set_address(&self, name: &HostName, address: &Address) -> Result<bool, CliError> {
         let lock = self.home.lock()?;
         let mut host = Inventory::load(&self.home)?.host(name)?.clone();
-        if host.address == *address {
+        if host.address.as_ref() == Some(address) {
             return Ok(false);
         }
-        host.address = address.clone();
+        host.address = Some(address.clone());
         edit::add(&self.home, &lock, name, &host)?;
         Ok(true)
     }
@@ -233,11 +233,17 @@ impl Work<'_> {
                 if record.is_none_or(|known| !known.has_key(spki)) {
                     *record = Some(self.record(spki)?);
                 }
+                let ca = self.installer.home.ca_pem()?;
+                self.did(
+                    step.name(),
+                    remote.put("/etc/lariat/ca.pem", "600", ca.as_bytes()).await,
+                )?;
                 remote.put("/etc/lariat/host.pem", "600", certificate.as_bytes()).await
             }
             Step::Config => {
                 let enrolment = record.ok_or_else(missing)?.enrolment;
-                let text = agent_toml(name, enrolment, self.address, STATE);
+                let reach = Reach { listen: Some(self.address.listen()), dial: &[] };
+                let text = agent_toml(name, enrolment, &reach, STATE);
                 remote.put("/etc/lariat/agent.toml", "600", text.as_bytes()).await
             }
             Step::Keyring => {
@@ -286,7 +292,8 @@ impl Work<'_> {
         let tags = Tag::joined(before.map(|before| &*before.tags), tags);
         // A new address counts once the host has answered there.
         let known = before.filter(|before| before.enrolled.is_some());
-        let address = known.map_or(self.address, |known| &known.address).clone();
+        let known = known.and_then(|known| known.address.as_ref());
+        let address = Some(known.unwrap_or(self.address).clone());
         let host = Host { address, tags, via: None, proxy: None, enrolled: Some(enrolled) };
         if before == Some(&host) {
             return Ok(false);

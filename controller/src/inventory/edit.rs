@@ -112,10 +112,8 @@ pub(crate) fn to_toml<'a>(hosts: impl IntoIterator<Item = (&'a HostName, &'a Hos
 
 /// The entries of a host's table.
 fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
-    let always = [
-        ("address", value(host.address.to_string())),
-        ("tags", value(host.tags.iter().map(Tag::as_str).collect::<Array>())),
-    ];
+    let address = host.address.as_ref().map(|address| ("address", value(address.to_string())));
+    let tags = ("tags", value(host.tags.iter().map(Tag::as_str).collect::<Array>()));
     let enrolled = host.enrolled.iter().flat_map(|enrolled| {
         let next = enrolled.next.map(|next| (SPKI_NEXT, value(hex::encode(next.0))));
         [
@@ -126,7 +124,7 @@ fn entries(host: &Host) -> impl Iterator<Item = (&'static str, Item)> {
         .chain(next)
     });
     let via = host.via.as_ref().map(|via| ("via", value(via.to_string())));
-    always.into_iter().chain(via).chain(enrolled)
+    address.into_iter().chain([tags]).chain(via).chain(enrolled)
 }
 
 /// Appends a new table at the end of the text, below any comments.
@@ -212,7 +210,7 @@ mod tests {
     fn enrolling_a_host_keeps_its_entries() {
         let text = "[hosts.a] # the first\naddress = \"10.0.0.1:7433\" # here\ntags = [ ] # none\n";
         let mut document: DocumentMut = text.parse().unwrap();
-        let address = "10.0.0.1".parse().unwrap();
+        let address = "10.0.0.1".parse().ok();
         let host = Host {
             address,
             tags: vec!["web".parse().unwrap()],
@@ -235,7 +233,7 @@ mod tests {
         let mut document: DocumentMut = text.parse().unwrap();
         for (name, add) in steps {
             let host = Host {
-                address: "10.0.0.1".parse().unwrap(),
+                address: "10.0.0.1".parse().ok(),
                 tags: vec!["web".parse().unwrap()],
                 via: None,
                 proxy: None,

@@ -46,8 +46,8 @@ pub(crate) struct Defaults {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub(crate) struct Host {
-    /// The address where its agent listens.
-    pub(crate) address: Address,
+    /// The address where its agent listens; `None` if it only dials out to a gateway.
+    pub(crate) address: Option<Address>,
     /// Tags, which name groups of hosts in targets.
     pub(crate) tags: Vec<Tag>,
     /// The gateways on the way to it, if it says so itself.
@@ -56,6 +56,17 @@ pub(crate) struct Host {
     pub(crate) proxy: Option<Proxy>,
     /// The data that authenticates it; `None` for a host that was only added by hand or imported.
     pub(crate) enrolled: Option<Enrolled>,
+}
+
+impl Host {
+    /// Its address, for people.
+    pub(crate) fn place(&self) -> String {
+        match (&self.address, &self.via) {
+            (Some(address), _) => address.to_string(),
+            (None, Some(via)) => format!("via {via}"),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// The data that enrollment recorded for a host.
@@ -81,8 +92,8 @@ impl Enrolled {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(deserialize_with = "from_text")]
-    address: Address,
+    #[serde(default, deserialize_with = "some_from_text")]
+    address: Option<Address>,
     #[serde(default, deserialize_with = "tags")]
     tags: Vec<Tag>,
     via: Option<Via>,
@@ -107,6 +118,9 @@ impl TryFrom<Written> for Host {
             (Some(_), None) => return Err("the key spki is missing, which belongs to `enrolment`"),
             (None, Some(_)) => return Err("the key enrolment is missing, which belongs to `spki`"),
         };
+        if address.is_none() && via.as_ref().is_none_or(|via| via.0.is_empty()) {
+            return Err("the key address is missing, and there is no `via`");
+        }
         Ok(Self { address, tags, via, proxy, enrolled })
     }
 }
@@ -169,14 +183,17 @@ impl Inventory {
         })
     }
 
-    /// A host's address and authentication data, if it is enrolled.
-    pub(crate) fn enrolled(&self, name: &HostName) -> Result<(&Address, Enrolled), CliError> {
+    /// A host's address, if it has one, and its authentication data, if it is enrolled.
+    pub(crate) fn enrolled(
+        &self,
+        name: &HostName,
+    ) -> Result<(Option<&Address>, Enrolled), CliError> {
         let host = self.host(name)?;
         let enrolled = host.enrolled.ok_or_else(|| {
             CliError::new(format!("{name} is not enrolled yet"))
                 .hint(format!("lariat enroll {name}"))
         })?;
-        Ok((&host.address, enrolled))
+        Ok((host.address.as_ref(), enrolled))
     }
 
     /// Whether there is a host with this name.
@@ -218,7 +235,7 @@ mod tests {
     fn hosts_are_found_and_near_misses_are_named() {
         let inventory = parse(&format!("{}{}", entry("web1"), entry("\"db.example\""))).unwrap();
         let host = inventory.host(&"web1".parse().unwrap()).unwrap();
-        assert_eq!(host.address.to_string(), "10.0.0.1:7433");
+        assert_eq!(host.place(), "10.0.0.1:7433");
         let miss = |name: &str| inventory.host(&name.parse().unwrap()).unwrap_err().line();
         assert_eq!(
             miss("wbe1"),
@@ -248,6 +265,7 @@ mod tests {
             ),
             (format!("host = 1\n{good}"), "hosts.toml:1: unknown key host (did you mean hosts?); "),
             (good.replace("10.0.0.1", "10.0.0"), "hosts.toml:2: \"10.0.0\" is not an address"),
+            (good.replace("address", "# address"), "hosts.toml:1: the key address is missing, and"),
             (good.replace("\"web\"", "\"@web\""), "hosts.toml:3: \"@web\" is not a tag"),
             (good.replace("0101", "01"), "hosts.toml:4: an id is 32 hex"),
             (good.replace("0202", "02"), "hosts.toml:5: a key's hash is 64 hex"),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use lariat_base::escape::escape;
 use lariat_base::lock::lock;
-use lariat_client::{Address, BoxStream, Dial, DialError, Dialing};
+use lariat_client::{BoxStream, Dial, DialError, Dialing, Peer};
 use rand::RngExt;
 use tokio::sync::OnceCell;
 
@@ -33,7 +33,8 @@ struct Master {
 }
 
 impl Bastion {
-    async fn through(&self, address: &Address) -> Result<BoxStream, DialError> {
+    async fn through(&self, peer: &Peer) -> Result<BoxStream, DialError> {
+        let address = peer.address.as_ref().ok_or(DialError::NoAddress)?;
         let master = self.master.get_or_try_init(|| Master::start(&self.place)).await?;
         let command = master.ssh.forward(&self.place, &master.socket(), address);
         connection(command).map_err(|error| failed("start ssh", error))
@@ -41,8 +42,8 @@ impl Bastion {
 }
 
 impl Dial for Bastion {
-    fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a> {
-        Box::pin(self.through(address))
+    fn dial<'a>(&'a self, peer: &'a Peer) -> Dialing<'a> {
+        Box::pin(self.through(peer))
     }
 
     fn via(&self) -> Option<String> {

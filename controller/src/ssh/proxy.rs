@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
-use lariat_client::{Address, Baring, BoxStream, Dial, DialError, Dialing, Stream};
+use lariat_client::{Address, Baring, BoxStream, Dial, DialError, Dialing, Peer, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -58,8 +58,9 @@ fn filled(word: &str, address: &Address) -> String {
 pub(crate) struct ProxyDial(pub(crate) Proxy);
 
 impl Dial for ProxyDial {
-    fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a> {
+    fn dial<'a>(&'a self, peer: &'a Peer) -> Dialing<'a> {
         Box::pin(async {
+            let address = peer.address.as_ref().ok_or(DialError::NoAddress)?;
             let words = self.0.words(address);
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);

@@ -84,7 +84,10 @@ fn what_is_made_is_private_whatever_the_umask() {
     assert!(output.status.success(), "{output:?}");
     assert_private(&desk.path("home"));
     assert_private(&desk.path("web1.lariat"));
-    assert_eq!(desk.names("web1.lariat"), ["agent.toml", "host.key", "host.pem", "keyring.toml"]);
+    assert_eq!(
+        desk.names("web1.lariat"),
+        ["agent.toml", "ca.pem", "host.key", "host.pem", "keyring.toml"]
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::wait;
 /// A running agent. Dropping it kills the agent.
 pub struct Agent {
     child: Child,
-    /// Where the agent listens.
+    /// Where the agent listens; `0.0.0.0:0` if that is nowhere.
     pub address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     /// How many lines of the log [`Agent::wait_for`] has consumed.
@@ -62,6 +62,21 @@ impl Agent {
         Self::spawn(command, config)
     }
 
+    /// Starts the agent of a bundle that listens nowhere.
+    pub fn start_dialling(config: PathBuf) -> Self {
+        Self::start_dialling_by(config, |_| {})
+    }
+
+    /// Starts the agent of a bundle that listens nowhere, after changes to its command.
+    pub fn start_dialling_by(config: PathBuf, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = lariatd(&config);
+        for variable in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
+            command.env_remove(variable);
+        }
+        change(&mut command);
+        Self::spawn(command, config)
+    }
+
     /// Starts an agent with a given command.
     pub fn spawn(command: Command, config: PathBuf) -> Self {
         Self::spawn_with(command, config, Stdio::null())
@@ -80,11 +95,13 @@ impl Agent {
             let Some(Ok(line)) = lines.next() else {
                 panic!("lariatd ended before it listened: {log:?}");
             };
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+            let nowhere = line.contains("listening nowhere").then_some(nowhere);
             let address = line.split("listening on ").nth(1).and_then(|rest| {
                 rest.split_whitespace().next().and_then(|address| address.parse().ok())
             });
             log.push(line);
-            if let Some(address) = address {
+            if let Some(address) = address.or(nowhere) {
                 break address;
             }
         };

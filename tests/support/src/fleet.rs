@@ -129,6 +129,46 @@ impl TestFleet {
         ]);
     }
 
+    /// Issues the bundle of a host that dials these gateways, and listens nowhere unless it has an address.
+    pub fn enroll_dialling(&self, host: &str, address: Option<&str>, gateways: &[&str]) {
+        let bundle = self.bundle(host);
+        let mut words = vec![OsStr::new("enroll"), host.as_ref(), "--out".as_ref()];
+        words.push(bundle.as_os_str());
+        words.extend(address.iter().flat_map(|address| ["--address", address]).map(OsStr::new));
+        words.extend(gateways.iter().flat_map(|gateway| ["--dial", gateway]).map(OsStr::new));
+        self.ok(words);
+    }
+
+    /// Enrolls a host that dials these gateways and listens nowhere, and starts its agent.
+    pub fn dialling(&self, host: &str, gateways: &[&str]) -> Agent {
+        self.enroll_dialling(host, None, gateways);
+        Agent::start_dialling(self.bundle(host).join("agent.toml"))
+    }
+
+    /// The label of this controller's key.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn own_label(&self) -> String {
+        let keys = std::fs::read_dir(self.home().join("keys")).expect("a directory");
+        let mut keys = keys.flatten().map(|key| key.file_name().to_string_lossy().into_owned());
+        let label = keys.find_map(|key| key.strip_suffix(".key").map(ToOwned::to_owned));
+        label.expect("a key")
+    }
+
+    /// Gives the first key of a host these rules in place of its verbs, and leaves the others as they are.
+    ///
+    /// # Panics
+    /// If the host's keyring has no key with verbs.
+    pub fn set_rules_of_first(&self, host: &str, rules: &str) {
+        let path = self.bundle(host).join("keyring.toml");
+        let text = std::fs::read_to_string(&path).expect("a keyring");
+        let start = text.find("\nverbs = ").expect("the key's verbs") + 1;
+        let end = text[start..].find("\n[[key]]").map_or(text.len(), |end| start + end);
+        let text = format!("{}{rules}{}", &text[..start], &text[end..]);
+        std::fs::write(&path, text).expect("it can be written");
+    }
+
     /// Starts the agent of an enrolled host at an address of [`anywhere`].
     pub fn start(&self, host: &str) -> Agent {
         Agent::start(self.bundle(host).join("agent.toml"), anywhere())

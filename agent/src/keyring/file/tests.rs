@@ -30,7 +30,8 @@ fn each_rule_knows_its_line() {
         assert!(key.is_known_as(KeyId([id; 16])));
     }
     assert!(!key.is_known_as(KeyId([4; 16])));
-    assert_eq!(parse("park = \"web3\"\n").unwrap().park, Some("web3".parse().unwrap()));
+    let park = Lined { line: 6, value: "web3".parse().unwrap() };
+    assert_eq!(parse("park = \"web3\"\n").unwrap().park, Some(park));
 }
 
 #[test]

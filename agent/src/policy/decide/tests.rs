@@ -35,7 +35,7 @@ static REACHED: [Reached; 1] = [Reached {
 /// The entry with these lines behind its first five, which has every verb that can be narrowed unless they say
 /// otherwise.
 fn key(rules: &str) -> Entry {
-    let verbs = if rules.contains("verbs") {
+    let verbs = if rules.contains("verbs") || rules.contains("park") {
         String::new()
     } else {
         let all = Verb::ALL.iter().filter(|verb| !matches!(verb, Verb::Keys | Verb::Upgrade));
@@ -110,6 +110,10 @@ fn connect(to: &str) -> Request {
     hypothetical::connect(to, None).unwrap()
 }
 
+fn park(host: &str) -> Request {
+    Request::Connect(ConnectRequest::Park(Park { host: host.parse().unwrap() }))
+}
+
 fn can(key: Option<&str>) -> Request {
     let key = key.map(ToOwned::to_owned);
     Request::Rule(RuleRequest::Can(Can { key, request: None }))
@@ -159,6 +163,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("lane", Request::File(FileRequest::Lane(lane))),
         ("connect", connect("10.0.0.5:22")),
         ("socket", connect("/run/db")),
+        ("parked", connect("host:web3")),
+        ("park", park("web3")),
         ("can", can(None)),
         ("can of it", can(Some("x"))),
         ("can of others", can(Some("bob"))),
@@ -199,7 +205,7 @@ fn all_but(names: &[&str]) -> Vec<&'static str> {
 #[test]
 fn every_request_against_every_rule() {
     // What needs the verb `keys`, and what needs none.
-    const OTHERS: [&str; 2] = ["all logs", "can of others"];
+    const OTHERS: [&str; 3] = ["all logs", "can of others", "park"];
     const FREE: [&str; 2] = ["can", "can of it"];
     let not_this_command =
         ["other argv", "line", "script", "login", "terminal", "stdin", "cwd", "env"];
@@ -228,7 +234,7 @@ fn every_request_against_every_rule() {
         ("pull", &["pull", "pull out"]),
         ("keys", &["all logs", "can of others"]),
         ("audit", &[]),
-        ("connect", &["connect", "socket"]),
+        ("connect", &["connect", "socket", "parked"]),
         ("listen", &[]),
         ("status", &[]),
         ("note", &[]),
@@ -263,12 +269,10 @@ fn every_request_against_every_rule() {
     assert_eq!(permitted("users = [\"www\"]\n"), all_but(&OTHERS));
     assert_eq!(permitted("users = [\"root\"]\n"), all_but(&[&OTHERS[..], &["as www"]].concat()));
     // A TCP connection has no user.
-    let on_jobs = ["attach", "list", "logs", "kill", "lane", "connect", "can", "can of it"];
+    let on_jobs =
+        ["attach", "list", "logs", "kill", "lane", "connect", "parked", "can", "can of it"];
     assert_eq!(permitted("users = []\n"), on_jobs);
-    assert_eq!(
-        permitted("users = [\"db\", \"www\"]\n"),
-        ["as www", "attach", "list", "logs", "kill", "lane", "connect", "can", "can of it"]
-    );
+    assert_eq!(permitted("users = [\"db\", \"www\"]\n"), [&["as www"][..], &on_jobs].concat());
     let commands = "commands = [[\"/usr/bin/id\", \"-u\"]]\n";
     let denied = [&not_this_command[..], &OTHERS].concat();
     assert_eq!(permitted(commands), all_but(&denied));
@@ -289,11 +293,12 @@ fn every_request_against_every_rule() {
     );
     assert_eq!(permitted("pull = []\n"), all_but(&[&OTHERS[..], &["pull", "pull out"]].concat()));
     for (places, not) in [
-        ("", &["connect", "socket"][..]),
-        ("\"10.0.0.0/8:22\"", &["socket"]),
-        ("\"10.0.0.5:23\", \"host:web1\"", &["connect", "socket"]),
-        ("\"/run/db\"", &["connect"]),
-        ("\"/run/db\", \"10.0.0.5:*\"", &[]),
+        ("", &["connect", "parked", "socket"][..]),
+        ("\"10.0.0.0/8:22\"", &["parked", "socket"]),
+        ("\"10.0.0.5:23\", \"host:web1\"", &["connect", "parked", "socket"]),
+        ("\"/run/db\"", &["connect", "parked"]),
+        ("\"/run/db\", \"10.0.0.5:*\"", &["parked"]),
+        ("\"10.0.0.5:22\", \"host:web3\"", &["socket"]),
     ] {
         let rules = format!("connect = [{places}]\nlisten = []\n");
         assert_eq!(permitted(&rules), all_but(&[&OTHERS[..], not].concat()), "{places}");
@@ -415,7 +420,7 @@ fn a_permit_carries_what_was_decided() {
     let program = Some(b"/usr/bin/id".to_vec());
     assert_eq!(
         granted,
-        Grant { line: 7, root: None, program, input: false, addresses: Vec::new() }
+        Grant { line: 7, root: None, program, input: false, addresses: Vec::new(), parked: false }
     );
     let granted = decide(&key, &push_tree("/srv/x/", TreeOptions::default()), &facts()).unwrap();
     assert_eq!(granted.root, Some("/srv".parse().unwrap()));
@@ -423,7 +428,14 @@ fn a_permit_carries_what_was_decided() {
     let granted = decide(&local, &job(argv(&["id"])), &facts()).unwrap();
     assert_eq!(
         granted,
-        Grant { line: 0, root: None, program: None, input: true, addresses: Vec::new() }
+        Grant {
+            line: 0,
+            root: None,
+            program: None,
+            input: true,
+            addresses: Vec::new(),
+            parked: false
+        }
     );
 }
 

@@ -55,7 +55,7 @@ impl Fleet {
             let enrolment: EnrolmentId = host.enrolment?.parse().ok()?;
             let mut spki = [0; 32];
             hex::decode_to_slice(host.spki?, &mut spki).ok()?;
-            Some(Peer { name, address: host.address, enrolment, spki, next_spki: None })
+            Some(Peer { name, address: Some(host.address), enrolment, spki, next_spki: None })
         });
         let peers = peers.collect();
         Ok(Self { client: Client::new(Trust::new(ca)?, secret), peers })

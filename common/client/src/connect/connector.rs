@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use super::error::{Cause, ConnectError, Stage};
 use super::first::First;
 use super::login::login;
-use super::peer::Peer;
 use super::race::{Greeted, greeted};
 use super::session::Session;
 use super::tls::Trust;
 use crate::dial::Dial;
 use crate::key_source::KeySource;
+use crate::peer::Peer;
 
 /// How long an attempt may take before another one begins beside it, while the host has not answered yet.
 const SECOND_AFTER: Duration = Duration::from_secs(3);
@@ -60,7 +60,7 @@ impl Connector {
         result.map_err(|cause| ConnectError {
             host: peer.name.clone(),
             via: dial.via(),
-            place: peer.address.to_string(),
+            place: peer.place(),
             stage: stage.get(),
             cause: Box::new(cause),
         })

@@ -10,8 +10,8 @@ use lariat_wire::protocol::hello::{Denied, Welcome};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use super::error::{Cause, Stage};
-use super::peer::Peer;
 use super::tls::Secured;
+use crate::peer::Peer;
 
 /// Reads the agent's challenge.
 pub(super) async fn challenge<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Cause> {

@@ -14,9 +14,9 @@ use tokio::time::sleep;
 
 use super::error::{Cause, Stage};
 use super::login;
-use super::peer::Peer;
 use super::tls::{Secured, Trust};
-use crate::dial::Dial;
+use crate::dial::{Dial, DialError};
+use crate::peer::Peer;
 
 /// Most attempts at once. Those that have a connection and wait stay; of the others the oldest is cancelled.
 const MOST: usize = 6;
@@ -26,6 +26,9 @@ pub(super) struct Greeted {
     pub(super) secured: Secured,
     pub(super) challenge: Vec<u8>,
 }
+
+/// Most connections that a host has parked at a gateway.
+const MOST_PARKED: u32 = 4;
 
 struct Attempt<'a> {
     stage: &'a Cell<Stage>,
@@ -54,13 +57,18 @@ pub(super) async fn greeted(
         tokio::select! {
             biased;
             first = first(&mut attempts) => match first {
-                Err(error) if attempts.is_empty() => return Err(error),
+                Err(error) if attempts.is_empty() || is_final(&error) => return Err(error),
                 Err(_) => {}
                 greeted => return greeted,
             },
             () = sleep(every) => {}
         }
     }
+}
+
+/// Whether the other attempts would fail alike: a gateway has had attempts of its own.
+fn is_final(error: &Cause) -> bool {
+    matches!(error, Cause::Dial(DialError::Leg { .. }))
 }
 
 /// Cancels the oldest attempt that has no connection yet.
@@ -97,10 +105,21 @@ async fn greet(
         own.set(stage);
         best.set(best.get().max(stage));
     };
-    let stream = dial.dial(&peer.address).await?;
-    reached(Stage::Tls);
-    let mut secured = trust.handshake(peer, stream).await?;
-    reached(Stage::Login);
-    let challenge = login::challenge(&mut secured.stream).await?;
-    Ok(Greeted { secured, challenge })
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let stream = dial.dial(peer).await?;
+        reached(Stage::Tls);
+        let greeted = async {
+            let mut secured = trust.handshake(peer, stream).await?;
+            reached(Stage::Login);
+            let challenge = login::challenge(&mut secured.stream).await?;
+            Ok(Greeted { secured, challenge })
+        };
+        match greeted.await {
+            // Whoever may park connections for the host may park one that is not the host's.
+            Err(_) if tried < MOST_PARKED && dial.has_others() => {}
+            greeted => return greeted,
+        }
+    }
 }

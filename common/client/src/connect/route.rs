@@ -11,10 +11,10 @@ use super::connector::Connector;
 use super::error::{ConnectError, Stage, way};
 use super::first::First;
 use super::local;
-use super::peer::Peer;
 use super::session::Session;
 use crate::address::Address;
 use crate::dial::Dial;
+use crate::peer::Peer;
 use crate::witness::Witness;
 
 /// The route to one host.
@@ -49,10 +49,15 @@ impl Route {
         }
     }
 
-    /// The host's address, unless it is local.
+    /// Whether it is the agent on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Local { .. })
+    }
+
+    /// The host's address, if it has one.
     pub(crate) fn address(&self) -> Option<&Address> {
         match self {
-            Self::Network { peer, .. } => Some(&peer.address),
+            Self::Network { peer, .. } => peer.address.as_ref(),
             Self::Local { .. } => None,
         }
     }
@@ -60,7 +65,7 @@ impl Route {
     /// The host, and its address, its socket or the gateways on the way, for messages.
     pub(crate) fn place(&self) -> String {
         let (via, place) = match self {
-            Self::Network { peer, dial, .. } => (dial.via(), peer.address.to_string()),
+            Self::Network { peer, dial, .. } => (dial.via(), peer.place()),
             Self::Local { socket, .. } => (None, socket.display().to_string()),
         };
         format!("{}{}", self.name(), way(via.as_deref(), &place))

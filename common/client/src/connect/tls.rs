@@ -12,9 +12,9 @@ use rustls_pki_types::{CertificateDer, DnsName, ServerName};
 use tokio_rustls::TlsConnector;
 
 use super::error::Cause;
-use super::peer::Peer;
 use super::verify::{Verifier, verdict};
 use crate::dial::BoxStream;
+use crate::peer::Peer;
 
 /// A connection after its handshake: the input of a login, independent of TLS.
 pub(super) struct Secured {
@@ -31,6 +31,8 @@ pub(super) struct Secured {
 pub struct Trust {
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
+    /// Whether a host's key must be the one that enrollment recorded.
+    has_pins: bool,
 }
 
 /// The CA's certificate can't be trusted to issue others.
@@ -43,7 +45,13 @@ impl Trust {
     pub fn new(ca: CertificateDer<'static>) -> Result<Self, BadTrust> {
         let mut roots = RootCertStore::empty();
         roots.add(ca).map_err(|_| BadTrust)?;
-        Ok(Self { roots: Arc::new(roots), provider: provider() })
+        Ok(Self { roots: Arc::new(roots), provider: provider(), has_pins: true })
+    }
+
+    /// Trusts whatever key this CA has certified for a host's name: for a host that dials a gateway, and goes on to dial
+    /// it when that is enrolled anew.
+    pub(crate) fn by_name(self) -> Self {
+        Self { has_pins: false, ..self }
     }
 
     /// Does the TLS handshake, in which the peer must be this host.
@@ -74,8 +82,7 @@ impl Trust {
             roots: self.roots.clone(),
             provider: self.provider.clone(),
             name: peer.name.clone(),
-            spki: peer.spki,
-            next_spki: peer.next_spki,
+            pins: self.has_pins.then_some((peer.spki, peer.next_spki)),
         };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -63,8 +63,8 @@ pub(super) struct Verifier {
     pub(super) roots: Arc<RootCertStore>,
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) name: HostName,
-    pub(super) spki: [u8; 32],
-    pub(super) next_spki: Option<[u8; 32]>,
+    /// The hash of the key that enrollment recorded, and of the one that may follow; `None` if the name is enough.
+    pub(super) pins: Option<([u8; 32], Option<[u8; 32]>)>,
 }
 
 impl Verifier {
@@ -79,10 +79,12 @@ impl Verifier {
         if !info.is_for(&self.name) {
             return Err(Rejected::OtherHost(info.names.join(", ")));
         }
-        if info.spki != self.spki && Some(info.spki) != self.next_spki {
-            return Err(Rejected::OtherKey);
+        match self.pins {
+            Some((spki, next)) if info.spki != spki && Some(info.spki) != next => {
+                Err(Rejected::OtherKey)
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -186,8 +188,7 @@ mod tests {
             roots: Arc::new(roots),
             provider: provider(),
             name: "web1".parse().unwrap(),
-            spki: CertificateInfo::parse(good.der()).unwrap().spki,
-            next_spki: None,
+            pins: Some((CertificateInfo::parse(good.der()).unwrap().spki, None)),
         };
         let server = ServerName::try_from("web1").unwrap();
         let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use lariat_wire::tls::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::{Baring, BoxStream, Stream};
 
@@ -29,6 +30,10 @@ impl Stream for Channel<BoxStream> {
 impl Stream for After {
     fn bare(self: Box<Self>) -> Baring {
         Box::pin(async { Ok(self as BoxStream) })
+    }
+
+    fn into_tcp(self: Box<Self>) -> Option<TcpStream> {
+        if self.read < self.first.len() { None } else { self.stream.into_tcp() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Makes connections to addresses. All other code works over any kind of stream.
 
 mod bare;
+mod http_proxy;
 mod tcp;
 
 use std::io;
@@ -10,7 +11,8 @@ use lariat_base::os_error::io_error;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::address::Address;
+use crate::peer::Peer;
+pub use http_proxy::{BadProxy, HttpProxy};
 pub use tcp::Tcp;
 
 /// A connection's bytes, whatever carries them.
@@ -18,6 +20,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Ends what protects the bytes, in order and at both ends, and returns the connection below. What protects
     /// nothing returns itself.
     fn bare(self: Box<Self>) -> Baring;
+
+    /// The TCP connection, if that is what this is and nothing was read from it that is not read yet.
+    fn into_tcp(self: Box<Self>) -> Option<TcpStream> {
+        None
+    }
 }
 
 /// A connection that is being laid bare.
@@ -26,6 +33,10 @@ pub type Baring = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
 impl Stream for TcpStream {
     fn bare(self: Box<Self>) -> Baring {
         Box::pin(async { Ok(self as BoxStream) })
+    }
+
+    fn into_tcp(self: Box<Self>) -> Option<TcpStream> {
+        Some(*self)
     }
 }
 
@@ -49,8 +60,14 @@ pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, DialError>>
 
 /// Makes connections to agents. The caller sets the deadline and cancels by dropping the future.
 pub trait Dial: Send + Sync {
-    /// Connects to an address.
-    fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a>;
+    /// Connects to a host.
+    fn dial<'a>(&'a self, peer: &'a Peer) -> Dialing<'a>;
+
+    /// Whether the last connection was one of several that the host has offered, so that another one may be good where it
+    /// is not.
+    fn has_others(&self) -> bool {
+        false
+    }
 
     /// The gateways on the way, for messages; `None` if there are none.
     fn via(&self) -> Option<String> {
@@ -61,6 +78,9 @@ pub trait Dial: Send + Sync {
 /// Why no connection to an address could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
+    /// The host has no address: it dials out to gateways.
+    #[error("it has no address; see `via` in hosts.toml, and -J")]
+    NoAddress,
     /// The address's name could not be resolved.
     #[error("look up the address: {}; see hosts.toml", lookup_error(.0))]
     Resolve(#[source] io::Error),
@@ -70,6 +90,14 @@ pub enum DialError {
     /// The agent on this machine does not listen on its socket.
     #[error("connect: {}{}", io_error(.0), socket_hint(.0))]
     Socket(#[source] io::Error),
+    /// The proxy of the network did not connect.
+    #[error("proxy {proxy}: {why}")]
+    Proxy {
+        /// Its address.
+        proxy: String,
+        /// What it said, or what failed.
+        why: String,
+    },
     /// A gateway on the way could not be reached, refused this controller, or did not connect any further.
     #[error("{source}")]
     Leg {

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::{BoxStream, Dial, DialError, Dialing};
 use crate::address::Address;
+use crate::peer::Peer;
 
 /// How long an address may take before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -20,15 +21,16 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub struct Tcp;
 
 impl Dial for Tcp {
-    fn dial<'a>(&'a self, address: &'a Address) -> Dialing<'a> {
+    fn dial<'a>(&'a self, peer: &'a Peer) -> Dialing<'a> {
         Box::pin(async {
+            let address = peer.address.as_ref().ok_or(DialError::NoAddress)?;
             let stream: BoxStream = Box::new(connect(address).await?);
             Ok(stream)
         })
     }
 }
 
-async fn connect(address: &Address) -> Result<TcpStream, DialError> {
+pub(super) async fn connect(address: &Address) -> Result<TcpStream, DialError> {
     let addresses = resolve(address).await?;
     let stream = match addresses.as_slice() {
         [only] => TcpStream::connect(only).await,

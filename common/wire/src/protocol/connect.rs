@@ -11,18 +11,34 @@
 //!
 //! With `bare`, each end sends its TLS close_notify after `Connected` (RFC 8446, section 6.1) and no frame ever
 //! again: what follows on the connection are the bytes of the pipe themselves.
+//!
+//! A host that can't be reached from outside offers connections itself: it dials another agent, its gateway, where each
+//! connection waits until a controller's `Connect` takes it.
+//!
+//! ```text
+//! host                gateway
+//!   Park         →
+//!                ←    Parked, or Failed
+//!                ←    Handed
+//! ```
+//!
+//! After `Handed` each end ends its TLS, as with `bare`, and the bytes of the controller follow.
 
+use lariat_base::name::HostName;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::{Invalid, check_user};
 use crate::limits::{MAX_NAME, MAX_PATH};
 
-/// Opens a TCP connection from the host.
+/// Takes a connection that a host has parked here, or else opens a TCP connection from this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connect {
-    /// An IP address without brackets, or a name, which the host resolves.
+    /// The host whose parked connection is taken, if there is one here.
+    pub parked: Option<HostName>,
+    /// Where to connect to otherwise: an IP address without brackets, or a name, which the host resolves. Empty if there
+    /// is only `parked`.
     pub host: String,
-    /// The port.
+    /// The port; 0 without an address.
     pub port: u16,
     /// Whether the connection to the agent becomes the pipe, without TLS or frames. Only for what is encrypted itself.
     pub bare: bool,
@@ -40,9 +56,24 @@ pub struct ConnectUnix {
 /// The connection exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connected {
-    /// The address that it goes to, as text.
+    /// The address that it goes to, as text; `host:NAME` if that host had parked it.
     pub address: String,
 }
+
+/// Offers this connection to the controllers of a host. The key may do nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Park {
+    /// The host that offers it.
+    pub host: HostName,
+}
+
+/// The connection waits for a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked;
+
+/// A controller has taken the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed;
 
 /// Bytes of the pipe have been taken: the sender may send as many more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +88,9 @@ pub struct PipeEnd;
 
 impl Connect {
     pub(super) fn check(&self) -> Result<(), Invalid> {
+        if self.parked.is_some() && self.host.is_empty() && self.port == 0 {
+            return Ok(());
+        }
         let plain = |c: char| !c.is_control() && !c.is_whitespace();
         let is_host = (1..=MAX_NAME).contains(&self.host.len())
             && self.host.chars().all(plain)

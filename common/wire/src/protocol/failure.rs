@@ -9,6 +9,7 @@ use crate::protocol::invalid::Invalid;
 use crate::protocol::key::KeyProblem;
 use crate::protocol::verb::Verb;
 use lariat_base::escape::escape;
+use lariat_base::name::HostName;
 use lariat_base::os_error::os_error;
 
 /// What failed, where, and why.
@@ -122,6 +123,13 @@ pub enum Cause {
     Key(KeyProblem),
     /// The agent, of this version, does not know the request, or something in it; empty if its version is not known.
     UnknownRequest(String),
+    /// No connection of this host is parked at this gateway.
+    NotParked {
+        /// The host.
+        host: HostName,
+        /// How long ago the last one was there, in milliseconds, if there was one since the agent's start.
+        since_ms: Option<u64>,
+    },
 }
 
 /// What a key can have only a limited amount of.
@@ -285,6 +293,14 @@ impl fmt::Display for Cause {
                 let version = escape(version.as_bytes());
                 let space = if version.is_empty() { "" } else { " " };
                 write!(f, "its lariatd{space}{version} does not know this request")
+            }
+            Self::NotParked { host, since_ms } => {
+                write!(f, "no connection of {host} is parked there: ")?;
+                match since_ms {
+                    Some(ms) => write!(f, "the last one was there {} s ago", ms.div_ceil(1000))?,
+                    None => f.write_str("none was there since its agent started")?,
+                }
+                write!(f, "; is {host} up, and does its network let it out?")
             }
             Self::NotKept => f.write_str(
                 "its output goes to the command that runs it, and is not kept; only detached jobs have logs",

@@ -6,7 +6,7 @@ use super::audit::{
 };
 use super::can::{Asked, Can, Permissions, Verdict};
 use super::clean::{Clean, Cleaned};
-use super::connect::{Connect, ConnectUnix, Connected, PipeEnd, PipeTaken};
+use super::connect::{Connect, ConnectUnix, Connected, Handed, Park, Parked, PipeEnd, PipeTaken};
 use super::doctor::{Buffers, Examine, Examined, Finding};
 use super::exec::{
     Ack, Attach, Command, End, Exit, Release, Resize, Run, Signal, Started, StdinEnd, StdinTaken,
@@ -40,7 +40,7 @@ use super::{Kind, Message};
 use crate::codec;
 use crate::grown::Grown;
 use crate::link::message_frame;
-use lariat_base::name::{EnrolmentId, JobId, KeyId, SessionId, TransferId, UpgradeId};
+use lariat_base::name::{EnrolmentId, HostName, JobId, KeyId, SessionId, TransferId, UpgradeId};
 use lariat_base::secret::Secret;
 
 /// The document with the examples.
@@ -93,11 +93,18 @@ fn jobs(s: &mut Seen, job: JobId) {
 }
 
 fn connect(s: &mut Seen) {
-    check(s, &Connect { host: "10.0.0.3".to_owned(), port: 7433, bare: true });
+    let parked: HostName = "web3".parse().unwrap();
+    let address = "10.0.0.3".to_owned();
+    check(s, &Connect { parked: None, host: address, port: 7433, bare: true });
+    let (only, host) = (Some(parked.clone()), String::new());
+    check(s, &Connect { parked: only, host, port: 0, bare: true });
     check(s, &ConnectUnix { path: b"/run/db".to_vec(), user: Some("www".to_owned()) });
     check(s, &Connected { address: "10.0.0.3:7433".to_owned() });
     check(s, &PipeTaken { bytes: 65536 });
     check(s, &PipeEnd);
+    check(s, &Park { host: parked });
+    check(s, &Parked);
+    check(s, &Handed);
 }
 
 fn can(s: &mut Seen) {
@@ -220,6 +227,8 @@ fn every_message_has_the_bytes_of_the_document() {
     check(s, &Failure::request(Cause::NoSuchJob { up_ms: 5 }));
     check(s, &Failure::request(Cause::NotAsUser("www".to_owned())));
     check(s, &Failure::request(Cause::UnknownRequest("0.1.0".to_owned())));
+    let (host, since_ms) = ("web3".parse().unwrap(), Some(1500));
+    check(s, &Failure::request(Cause::NotParked { host, since_ms }));
     check(s, &ReadAudit { from: AuditStart::Behind { first: 120, offset: 4096 } });
     check(s, &ReadAudit { from: AuditStart::Since(5) });
     check(s, &AuditFile { first: 120, offset: 4096 });

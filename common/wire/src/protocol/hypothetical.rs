@@ -52,19 +52,25 @@ pub fn push(
     }))
 }
 
-/// The request to connect to `ADDR:PORT`, or to a unix socket by its absolute path; `None` if it is neither.
+/// The request to connect to `ADDR:PORT`, to `host:NAME`, which has parked a connection, or to a unix socket by its
+/// absolute path; `None` if it is none of these.
 pub fn connect(to: &str, user: Option<String>) -> Option<Request> {
     if to.starts_with('/') {
         let connect = ConnectUnix { path: to.into(), user };
         return Some(Request::Connect(ConnectRequest::ConnectUnix(connect)));
+    }
+    if let Some(name) = to.strip_prefix("host:") {
+        let (parked, host) = (Some(name.parse().ok()?), String::new());
+        let connect = Connect { parked, host, port: 0, bare: false };
+        return Some(Request::Connect(ConnectRequest::Connect(connect)));
     }
     let (host, port) = to.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bare.is_none() && host.contains(':') {
         return None;
     }
-    let connect =
-        Connect { host: bare.unwrap_or(host).to_owned(), port: port.parse().ok()?, bare: false };
+    let (host, port) = (bare.unwrap_or(host).to_owned(), port.parse().ok()?);
+    let connect = Connect { parked: None, host, port, bare: false };
     let request = Request::Connect(ConnectRequest::Connect(connect));
     request.check().is_ok().then_some(request)
 }

@@ -221,6 +221,12 @@ kinds! {
     PipeTaken = 0x94,
     /// No byte follows: [`super::connect::PipeEnd`].
     PipeEnd = 0x95,
+    /// Offer the connection to controllers of a host: [`super::connect::Park`].
+    Park = 0x96,
+    /// It waits for one: [`super::connect::Parked`].
+    Parked = 0x97,
+    /// A controller has taken it: [`super::connect::Handed`].
+    Handed = 0x98,
 
     /// Ask how the host is: [`super::status::Status`].
     Status = 0xa0,

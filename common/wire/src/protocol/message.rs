@@ -122,6 +122,9 @@ messages! {
     Connected: connect::Connected;
     PipeTaken: connect::PipeTaken;
     PipeEnd: connect::PipeEnd;
+    Park: connect::Park;
+    Parked: connect::Parked;
+    Handed: connect::Handed;
     Status: status::Status;
     HostStatus: status::HostStatus;
 }

@@ -5,7 +5,7 @@ use super::Kind;
 use super::audit::{AcceptAudit, ReadAudit};
 use super::can::Can;
 use super::clean::Clean;
-use super::connect::{Connect, ConnectUnix};
+use super::connect::{Connect, ConnectUnix, Park};
 use super::doctor::Examine;
 use super::exec::{Attach, Run};
 use super::invalid::Invalid;
@@ -185,6 +185,8 @@ requests! {
         Connect, |_| Verb::Connect, |_| None, Second;
         /// To a unix socket.
         ConnectUnix, |_| Verb::Connect, |connect| connect.user.as_deref(), Second;
+        /// Offer this connection to controllers of another host. No verb permits it, but the rule `park`.
+        Park, |_| Verb::Listen, |_| None, Second;
     }
 
     /// Requests about rules.
@@ -376,7 +378,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 27);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 28);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The bundle is created first, in a temporary directory that is renamed; the inventory changes last. So after
 //! a failure at any step the host is not enrolled.
 
+mod dialling;
 mod over_ssh;
 
 use std::os::unix::ffi::OsStrExt;
@@ -18,11 +19,14 @@ use lariat_wire::auth::proof::HostKeys;
 use crate::bundle::{self, Bundle};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::home::Home;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
 use crate::known_keys::KnownKeys;
 use crate::output;
+use crate::park::{Entries, Gateway};
 use crate::ssh::Place;
+use crate::via::{Leg, Via};
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -39,6 +43,7 @@ Examples:
   lariat enroll --from hosts.txt               HOST [USER@]ADDR[:PORT] [TAG...] on each line
   lariat enroll web1 --address 10.0.0.1 --tag web --tag berlin
   lariat enroll db1 --address '[fd00::7]:7500' --out /root/db1-bundle
+  lariat enroll web3 --dial gw1                one that nobody can connect to: it dials gw1
   lariat enroll web7                           one that lariat hosts import has added")]
 pub(crate) struct Args {
     /// The host's name in the fleet
@@ -47,7 +52,8 @@ pub(crate) struct Args {
 
     /// Address of its agent [default port: 7433]
     ///
-    /// An IP address or a DNS name. It can be omitted with --ssh, and for a host that is in the inventory already.
+    /// An IP address or a DNS name. It can be omitted with --ssh, with --dial, and for a host that is in the inventory
+    /// already.
     #[arg(long, value_name = "ADDR[:PORT]")]
     address: Option<Address>,
 
@@ -58,6 +64,13 @@ pub(crate) struct Args {
     /// Bundle's directory [default: ./HOST.lariat]
     #[arg(long, value_name = "DIR", conflicts_with = "remote")]
     out: Option<PathBuf>,
+
+    /// Host that the new one dials, to be reached there; repeatable
+    ///
+    /// Without --address the new host listens nowhere. ADDR is where it reaches the gateway, if not where the inventory
+    /// says. The gateway's keyring gets a key that can do nothing but park connections of this host.
+    #[arg(long, value_name = "GATEWAY[=ADDR]", hide_short_help = true, conflicts_with = "remote")]
+    dial: Vec<Gateway>,
 
     /// Install the agent over ssh; PORT is ssh's
     #[arg(long, value_name = "[USER@]ADDR[:PORT]", group = "remote")]
@@ -74,7 +87,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let Args { host, address, tags, out, ssh, from, remote } = args;
+    let Args { host, address, tags, out, dial, ssh, from, remote } = args;
     if let Some(from) = from {
         return over_ssh::many(&from, &tags, &remote, context);
     }
@@ -83,7 +96,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         return over_ssh::one(name, place, address.as_ref(), tags, &remote, context);
     }
     let out = out.unwrap_or_else(|| format!("{name}.lariat").into());
-    let label = enroll(&name, address, &tags, &out, context);
+    let label = enroll(&name, address, &dial, &tags, &out, context);
     let label = label.map_err(|error| error.during(format!("enroll {name}")))?;
     let out = escape(out.as_os_str().as_bytes());
     output::line(&format!(
@@ -95,43 +108,61 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The host's entry in the inventory, if it has one. One that is enrolled already is refused.
+fn known(home: &Home, name: &HostName) -> Result<Option<Host>, CliError> {
+    let inventory = Inventory::load(home)?;
+    let known = inventory.contains(name).then(|| inventory.host(name).cloned()).transpose()?;
+    let Some(host) = known.as_ref().filter(|known| known.enrolled.is_some()) else {
+        return Ok(known);
+    };
+    let message = format!("it is enrolled already, at {}; nothing was changed", host.place());
+    Err(CliError::new(message).next(format!(
+        "lariat renew {name} gives it a new certificate, lariat enroll {name} --ssh ADDR repairs it, and lariat forget \
+         {name} removes it from the fleet"
+    )))
+}
+
 /// Returns the label of the key that the host has.
 fn enroll(
     name: &HostName,
     address: Option<Address>,
+    dial: &[Gateway],
     tags: &[Tag],
     out: &Path,
     context: &Context,
 ) -> Result<KeyLabel, CliError> {
     let home = context.home()?;
     home.require_fleet()?;
-    let lock = home.lock()?;
-    let inventory = Inventory::load(&home)?;
-    let known = if inventory.contains(name) { Some(inventory.host(name)?) } else { None };
-    if let Some(Host { address, enrolled: Some(_), .. }) = known {
-        let message = format!("it is enrolled already, at {address}; nothing was changed");
-        return Err(CliError::new(message).next(format!(
-            "lariat renew {name} gives it a new certificate, lariat enroll {name} --ssh ADDR repairs it, and lariat \
-             forget {name} removes it from the fleet"
-        )));
-    }
+    let known = known(&home, name)?;
     let key = ControllerKey::load(&home, context.key.as_ref())?;
     let leaf = home.ca()?.issue(name)?;
     let enrolment = EnrolmentId::generate()?;
     let verifier = HostKeys::derive(&key.secret, name, &enrolment).verifier();
-    let no_address = || {
-        CliError::new("it is not in the inventory, so it needs an address")
-            .hint(format!("lariat enroll {name} --address ADDR"))
-    };
-    let address = address.or_else(|| Some(known?.address.clone())).ok_or_else(no_address)?;
-    let tags = Tag::joined(known.map(|known| &*known.tags), tags);
+    let address = address.or_else(|| known.as_ref()?.address.clone());
+    if address.is_none() && dial.is_empty() {
+        return Err(CliError::new("it is not in the inventory, so it needs an address")
+            .hint(format!("lariat enroll {name} --address ADDR")));
+    }
+    // Before anything is written: the gateway may refuse.
+    let dialled = dialling::ask(name, dial, context)?;
+    let lock = home.lock()?;
+    let known = self::known(&home, name)?;
+    let tags = Tag::joined(known.as_ref().map(|known| &*known.tags), tags);
     let enrolled = Some(Enrolled { enrolment, spki: Spki(leaf.spki), next: None });
-    let host = Host { address, tags, via: None, proxy: None, enrolled };
+    let via = dial.first().map(|gateway| Via(vec![Leg::Host(gateway.name.clone())]));
+    let host = Host { address, tags, via, proxy: None, enrolled };
     let (verifier, leaf, key) = (&verifier, &leaf, &key);
-    let bundle = Bundle { name, host: &host, enrolment, leaf, key, verifier };
+    let entries = Entries::load(&home, name)?.to_toml();
+    let (entries, dials) = (entries.as_str(), dialled.as_ref().map(|dialled| &dialled.dials));
+    let ca = home.ca_pem()?;
+    let bundle =
+        Bundle { name, host: &host, enrolment, leaf, key, verifier, entries, ca: &ca, dials };
     let installed = bundle::install(&bundle, out)?;
     edit::add(&home, &lock, name, &host)?;
     installed.keep();
+    if let Some(dialled) = dialled {
+        dialled.record(&home, &lock)?;
+    }
     if let Ok(info) = CertificateInfo::parse(&leaf.certificate) {
         context.seen.keep_in(&home).certificate_ends(name, enrolment, info.not_after);
     }

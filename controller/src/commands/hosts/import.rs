@@ -83,5 +83,6 @@ fn host(ssh: &SshHost, tags: &[Tag]) -> Result<(HostName, Host), CliError> {
     let bare = ssh.address.contains(':') && !ssh.address.starts_with('[');
     let address = if bare { format!("[{}]", ssh.address) } else { ssh.address.clone() };
     let address: Address = address.parse()?;
+    let address = Some(address);
     Ok((name, Host { address, tags: tags.to_vec(), via: None, proxy: None, enrolled: None }))
 }

@@ -69,7 +69,10 @@ enum More {
 #[derive(Serialize)]
 struct Row<'a> {
     host: &'a str,
-    address: String,
+    /// Absent for a host that only dials out.
+    address: Option<String>,
+    /// The gateways on the way, if the host's own entry says so.
+    via: Option<String>,
     tags: Vec<&'a str>,
     enrolled: bool,
     /// The end of its certificate as it was last seen, in seconds since 1970.
@@ -141,7 +144,8 @@ fn warnings(rows: &[Row<'_>], now: i64) -> Vec<String> {
 fn row<'a>(name: &'a HostName, host: &'a Host, expires: Option<i64>) -> Row<'a> {
     Row {
         host: name.as_str(),
-        address: host.address.to_string(),
+        address: host.address.as_ref().map(ToString::to_string),
+        via: host.via.as_ref().map(ToString::to_string),
         tags: host.tags.iter().map(Tag::as_str).collect(),
         enrolled: host.enrolled.is_some(),
         expires,
@@ -162,7 +166,11 @@ fn table(rows: &[Row<'_>]) -> String {
         let tags = row.tags.join(",");
         let gap = if tags.is_empty() { "" } else { "  " };
         let rest = if row.enrolled { tags } else { format!("{tags}{gap}(not enrolled)") };
-        vec![row.host.to_owned(), row.address.clone(), rest]
+        let place = match (&row.address, &row.via) {
+            (Some(address), _) => address.clone(),
+            (None, via) => format!("via {}", via.as_deref().unwrap_or_default()),
+        };
+        vec![row.host.to_owned(), place, rest]
     };
     output::table::table(&["HOST", "ADDRESS", "TAGS"], rows.iter().map(cells))
 }
@@ -175,20 +183,27 @@ mod tests {
     fn a_table_for_people_and_objects_for_programs() {
         let row = |host, address: &str, tags: &[&'static str]| Row {
             host,
-            address: address.to_owned(),
+            address: (host != "nat").then(|| address.to_owned()),
+            via: (host == "nat").then(|| "gw1".to_owned()),
             tags: tags.to_vec(),
             enrolled: host != "db",
             expires: (host != "db").then_some(1_900_000_000),
         };
-        let rows = [row("web1", "10.0.0.1:7433", &["web", "berlin"]), row("db", "[::1]:7433", &[])];
+        let rows = [
+            row("web1", "10.0.0.1:7433", &["web", "berlin"]),
+            row("db", "[::1]:7433", &[]),
+            row("nat", "", &[]),
+        ];
         insta::assert_snapshot!(table(&rows), @r#"
         HOST  ADDRESS        TAGS
         web1  10.0.0.1:7433  web,berlin
         db    [::1]:7433     (not enrolled)
+        nat   via gw1
         "#);
         insta::assert_snapshot!(objects(&rows).unwrap(), @r#"
-        {"host":"web1","address":"10.0.0.1:7433","tags":["web","berlin"],"enrolled":true,"expires":1900000000}
-        {"host":"db","address":"[::1]:7433","tags":[],"enrolled":false,"expires":null}
+        {"host":"web1","address":"10.0.0.1:7433","via":null,"tags":["web","berlin"],"enrolled":true,"expires":1900000000}
+        {"host":"db","address":"[::1]:7433","via":null,"tags":[],"enrolled":false,"expires":null}
+        {"host":"nat","address":null,"via":"gw1","tags":[],"enrolled":true,"expires":1900000000}
         "#);
     }
 
@@ -196,7 +211,8 @@ mod tests {
     fn certificates_that_end_soon_or_have_ended_are_told_of_all_hosts_together() {
         let row = |(host, days): (&'static str, i64)| Row {
             host,
-            address: String::new(),
+            address: None,
+            via: None,
             tags: Vec::new(),
             enrolled: true,
             expires: Some(days * DAY),

@@ -165,7 +165,9 @@ impl HostWork for Listing {
                 return self.failed(self.json, host, CliError::from(failed).during("key list"));
             }
         };
-        let rules = keys.iter().map(|key| (key.label.clone(), as_options(&key.rules)));
+        // Those of hosts that park are no operator's.
+        let people = keys.iter().filter(|key| key.rules.park.is_none());
+        let rules = people.map(|key| (key.label.clone(), as_options(&key.rules)));
         lock(&self.seen).push((host.clone(), rules.collect()));
         total.count += keys.len();
         let mut ended = Ended::ok();
@@ -273,6 +275,7 @@ struct RulesObject<'a> {
     listen: Option<&'a [String]>,
     max_sessions: Option<u32>,
     max_jobs: Option<u32>,
+    park: Option<&'a str>,
 }
 
 impl<'a> From<&'a Rules> for RulesObject<'a> {
@@ -291,6 +294,7 @@ impl<'a> From<&'a Rules> for RulesObject<'a> {
             listen: rules.listen.as_deref(),
             max_sessions: rules.max_sessions,
             max_jobs: rules.max_jobs,
+            park: rules.park.as_ref().map(HostName::as_str),
         }
     }
 }

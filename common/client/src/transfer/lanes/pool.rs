@@ -57,7 +57,7 @@ impl LanePool {
         ends: Ends,
     ) -> Option<Self> {
         // Over a unix socket, several connections gain nothing.
-        let may_have = streams != Streams::ONE && host.address().is_some();
+        let may_have = streams != Streams::ONE && !host.route().is_local();
         let (route, limit) = (host.route().clone(), host.connect_limit());
         may_have.then(|| Self {
             route,
@@ -183,7 +183,7 @@ impl LanePool {
 
     /// Whether the host's address is a loopback one, where several connections gain nothing.
     async fn is_loopback(&self) -> bool {
-        let Some(address) = self.route.address() else { return true };
+        let Some(address) = self.route.address() else { return self.route.is_local() };
         if let Ok(ip) = address.host().parse::<IpAddr>() {
             return ip.to_canonical().is_loopback();
         }

@@ -1,6 +1,7 @@
 //! What a key may do, as controllers and agents tell each other. The agent's keyring says the same in TOML, and the
 //! agent alone decides whether it holds together.
 
+use lariat_base::name::HostName;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_NAME, MAX_PATH};
@@ -43,6 +44,8 @@ pub struct Rules {
     pub max_sessions: Option<u32>,
     /// Its own limit on concurrent jobs.
     pub max_jobs: Option<u32>,
+    /// The host that parks connections with it; then it may do nothing else.
+    pub park: Option<HostName>,
 }
 
 impl Rules {

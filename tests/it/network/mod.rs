@@ -4,6 +4,7 @@
 
 mod burst;
 mod queue;
+mod roam;
 
 use std::io::Write;
 use std::net::SocketAddr;

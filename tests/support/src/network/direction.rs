@@ -2,7 +2,7 @@
 
 use std::io::{self, PipeReader};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,17 +14,29 @@ use super::tun::Tun;
 /// The most frames that are read before those that are due are written.
 const BATCH: usize = 16;
 
-/// The port of the connection whose packets are all lost; 0 if there is none.
+/// Which packets are lost whatever the conditions.
 #[derive(Default)]
-pub(super) struct Lost(AtomicU16);
+pub(super) struct Lost {
+    /// Every packet.
+    all: AtomicBool,
+    /// Those of the connection with this port; 0 if there is none.
+    port: AtomicU16,
+}
 
 impl Lost {
     pub(super) fn set(&self, port: u16) {
-        self.0.store(port, Ordering::Relaxed);
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_all(&self, all: bool) {
+        self.all.store(all, Ordering::Relaxed);
     }
 
     fn contains(&self, packet: &[u8]) -> bool {
-        let port = self.0.load(Ordering::Relaxed);
+        if self.all.load(Ordering::Relaxed) {
+            return true;
+        }
+        let port = self.port.load(Ordering::Relaxed);
         port != 0 && tcp_ports(packet).is_some_and(|ports| ports.contains(&port))
     }
 }

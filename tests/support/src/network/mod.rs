@@ -7,12 +7,12 @@ pub mod burst;
 pub mod queue;
 
 mod direction;
+mod ip;
 mod namespace;
 mod tun;
 
-use std::io::{PipeWriter, Write, pipe};
+use std::io::{PipeWriter, pipe};
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -29,6 +29,9 @@ pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// The address of the far end, where agents are.
 pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+
+/// The device of the link, in each namespace.
+pub const LINK: &str = "link0";
 
 /// Two namespaces and the link between them. Dropping it ends the link.
 pub struct Network {
@@ -84,6 +87,11 @@ impl Network {
     pub fn lose(&self, port: u16) {
         self.lost.set(port);
     }
+
+    /// Loses every packet from now on, or none any longer.
+    pub fn cut(&self, is_cut: bool) {
+        self.lost.set_all(is_cut);
+    }
 }
 
 impl Drop for Network {
@@ -98,20 +106,12 @@ impl Drop for Network {
 
 /// Gives the namespace of this thread its end of the link.
 fn join(address: Ipv4Addr) -> Result<Tun, String> {
-    const NAME: &str = "link0";
-    let tun = Tun::new(NAME).map_err(|e| format!("no TUN device: {e}"))?;
+    let tun = Tun::new(LINK).map_err(|e| format!("no TUN device: {e}"))?;
     // The device's own queue must hold whatever comes until the link reads it.
     let settings = format!(
-        "link set lo up\nlink set {NAME} mtu 1500 txqueuelen 20000\n\
-         address add {address}/24 dev {NAME}\nlink set {NAME} up\n"
+        "link set lo up\nlink set {LINK} mtu 1500 txqueuelen 20000\n\
+         address add {address}/24 dev {LINK}\nlink set {LINK} up\n"
     );
-    let mut ip = Command::new("ip");
-    ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut ip = ip.spawn().map_err(|e| format!("no ip: {e}"))?;
-    let written = ip.stdin.take().map(|mut stdin| stdin.write_all(settings.as_bytes()));
-    let status = ip.wait().map_err(|e| format!("wait for ip: {e}"))?;
-    match written {
-        Some(Ok(())) if status.success() => Ok(tun),
-        _ => Err(format!("ip could not set the link up: {status}")),
-    }
+    ip::configure(&settings)?;
+    Ok(tun)
 }

@@ -30,6 +30,14 @@ impl Namespace {
         })
     }
 
+    /// Runs commands of `ip` inside, one a line.
+    ///
+    /// # Panics
+    /// If one fails.
+    pub fn ip(&self, commands: &str) {
+        self.enter(|| super::ip::configure(commands)).expect("ip can do it");
+    }
+
     /// A file that stands for the namespace as long as this process has it, as `nsenter --net=FILE` needs it.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()

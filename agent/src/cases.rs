@@ -32,6 +32,9 @@ pub const NO_VERDICT: u8 = 255;
 /// The rules permit what they should not, or do not permit what they should.
 const NO: u8 = 1;
 
+/// The port at which agents listen, if nothing else is configured.
+const DEFAULT_PORT: u16 = 7433;
+
 /// The user that agents run as, whose rights rules are about.
 const OWN: &str = "root";
 
@@ -166,6 +169,7 @@ fn said(
         home: Some(&home),
         program: program.as_deref(),
         reached: reached.as_deref(),
+        own_port: DEFAULT_PORT,
     };
     match decide(key, request, &facts) {
         Ok(grant) => Ok(format!("allowed by {}", facts.at(grant.line))),
@@ -216,6 +220,7 @@ fn request(words: &[String]) -> Result<Request, String> {
             "--push" => Action::Push(below_home(value()?)),
             "--pull" => Action::Pull(below_home(value()?)),
             "--connect" => Action::Connect(value()?.to_owned()),
+            "--listen" => Action::Listen(value()?.to_owned()),
             "--shell" => Action::Run(Command::Login),
             "--" => {
                 let words: Vec<Vec<u8>> =
@@ -229,7 +234,8 @@ fn request(words: &[String]) -> Result<Request, String> {
         };
         if action.replace(asked).is_some() {
             return Err(
-                "an action is one of --push, --pull, --connect, --shell and -- COMMAND".to_owned()
+                "an action is one of --push, --pull, --connect, --listen, --shell and -- COMMAND"
+                    .to_owned(),
             );
         }
     }
@@ -242,6 +248,9 @@ fn request(words: &[String]) -> Result<Request, String> {
         Action::Connect(to) => hypothetical::connect(&to, user).ok_or_else(|| {
             format!("{to:?} is not ADDR:PORT, nor host:NAME, nor the path of a socket")
         })?,
+        Action::Listen(at) => {
+            hypothetical::listen(&at).ok_or_else(|| format!("{at:?} is not [ADDR:]PORT"))?
+        }
     })
 }
 
@@ -255,6 +264,7 @@ enum Action {
     Push(Vec<u8>),
     Pull(Vec<u8>),
     Connect(String),
+    Listen(String),
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {

@@ -28,6 +28,7 @@ pub mod jobs;
 pub mod key_add;
 pub mod keyring;
 pub mod lanes;
+mod listeners;
 pub mod log;
 pub mod memory;
 pub mod meter;

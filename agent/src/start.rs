@@ -26,6 +26,7 @@ use crate::job_shares::JobShares;
 use crate::jobs::{Jobs, Settings};
 use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
+use crate::listeners::Listeners;
 use crate::parking::Parking;
 use crate::renewal;
 use crate::running::Running;
@@ -81,6 +82,8 @@ pub fn run(
         let _inside = runtime.enter();
         listener(config.listen, passed).map_err(StartError::system)?
     };
+    let address = listener.as_ref().map(TcpListener::address).transpose();
+    let own_port = address.map_err(StartError::system)?.map_or(0, |address| address.port());
     descriptors::raise();
     // Private files are created with an explicit mode; pushed directories get the mode that a login shell
     // would give them.
@@ -117,6 +120,8 @@ pub fn run(
         transfers: Transfers::default(),
         lanes: Lanes::default(),
         parking: Parking::default(),
+        listeners: Listeners::default(),
+        own_port,
         budget,
         audit,
         activity: Activity::default(),

@@ -6,6 +6,7 @@ use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
 use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::key::{KeyRotate, Rules};
+use lariat_wire::protocol::listen::Listen;
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
     KeyRequest, Request,
@@ -65,6 +66,9 @@ pub struct Act {
     /// Where a connection through the host goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
+    /// Where the host listens for the controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
     /// The verbs that it has from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     verbs: Option<Vec<&'static str>>,
@@ -142,6 +146,12 @@ impl Act {
                     Self { request: "park", parked, ..Self::default() }
                 }
                 ConnectRequest::ConnectUnix(connect) => Self::file("connect", &connect.path),
+                ConnectRequest::Listen(Listen { address, port }) => {
+                    let at = text(format!("{address}:{port}").as_bytes());
+                    Self { request: "listen", at: Some(at), ..Self::default() }
+                }
+                // Where it arrived has lines.
+                ConnectRequest::Take(_) => return None,
             },
             Request::Key(request) => return Self::key(request),
             Request::Certificate(CertificateRequest::Install(_)) => {
@@ -159,11 +169,6 @@ impl Act {
                 return Some(Self { request, program: of, ..Self::default() });
             }
         };
-        if let Request::Audit(_)
-        | Request::Connect(ConnectRequest::Connect(_) | ConnectRequest::Park(_)) = request
-        {
-            return Some(act);
-        }
         act.user = request.user().map(|user| text(user.as_bytes()));
         Some(act)
     }

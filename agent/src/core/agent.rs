@@ -27,6 +27,7 @@ use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
 use crate::keyring::{Asker, AuditedKeys, Keyring, LastUsed, Loaded, Store};
 use crate::lanes::Lanes;
+use crate::listeners::Listeners;
 use crate::parking::Parking;
 use crate::policy::Clock;
 use crate::transfers::Transfers;
@@ -64,6 +65,10 @@ pub struct Agent {
     pub lanes: Lanes,
     /// The connections that other hosts have parked here.
     pub parking: Parking,
+    /// Where sessions listen for their controllers.
+    pub listeners: Listeners,
+    /// The port at which the agent listens.
+    pub own_port: u16,
     /// What each key may use.
     pub budget: Budget,
     /// The record of what is done.

@@ -8,6 +8,7 @@ use lariat_base::escape::escape;
 use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
+use lariat_wire::protocol::listen::{Listen, Take};
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
     KeyRequest, Request, RuleRequest, SightRequest,
@@ -128,6 +129,12 @@ impl Subject {
                 }
                 ConnectRequest::Park(park) => format!("for {}", park.host),
                 ConnectRequest::ConnectUnix(connect) => format!("to {}", escape(&connect.path)),
+                ConnectRequest::Listen(Listen { address, port }) => {
+                    format!("on port {port} of {}", escape(address.as_bytes()))
+                }
+                ConnectRequest::Take(Take { listener, connection }) => {
+                    format!("connection {connection} of {listener}")
+                }
             },
         })
     }

@@ -34,6 +34,7 @@ pub(super) struct LookedUp {
     /// The user to act as, or why there is none.
     pub(super) act_as: Result<ActAs, Failure>,
     program: Option<Vec<u8>>,
+    own_port: u16,
     /// The addresses to connect to, or why there are none.
     pub(super) reached: Result<Vec<Reached>, Failure>,
 }
@@ -91,6 +92,7 @@ impl LookedUp {
             own,
             act_as,
             program,
+            own_port: agent.own_port,
         }
     }
 
@@ -104,6 +106,7 @@ impl LookedUp {
             home: self.act_as.as_ref().ok().map(|act_as| act_as.user().home.as_slice()),
             program: self.program.as_deref(),
             reached: self.reached.as_deref().ok(),
+            own_port: self.own_port,
         }
     }
 }
@@ -169,5 +172,6 @@ pub fn at_login<'a>(config: &'a Config, clock: Clock, origin: &Origin, key: &Ent
         home: None,
         program: None,
         reached: None,
+        own_port: 0,
     }
 }

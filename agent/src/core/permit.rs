@@ -145,7 +145,9 @@ fn buffers(request: &Request) -> usize {
         }
         Request::Audit(_) | Request::Sight(_) => 512 * KIB,
         Request::Connect(
-            ConnectRequest::Connect(Connect { bare: true, .. }) | ConnectRequest::Park(_),
+            ConnectRequest::Connect(Connect { bare: true, .. })
+            | ConnectRequest::Park(_)
+            | ConnectRequest::Listen(_),
         ) => 256 * KIB,
         Request::Connect(_) => 1536 * KIB,
         Request::File(request) => 3072 * KIB + FileRequest::memory(request),

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::policy::Clock;
+use crate::policy::bind::Bind;
 use crate::policy::path::Root;
 use crate::policy::pattern::Pattern;
 use crate::policy::place::Place;
@@ -72,7 +73,7 @@ pub struct Entry {
     /// What the key may reach through this host.
     pub connect: List<Lined<Place>>,
     /// Where the key may listen on this host.
-    pub listen: List<Lined<String>>,
+    pub listen: List<Lined<Bind>>,
     /// The host that may park connections here with this key, which then may do nothing else.
     pub park: Option<Lined<HostName>>,
     /// The first moment at which the key may be used.
@@ -217,7 +218,7 @@ impl Entry {
             commands,
             stdin: self.stdin,
             connect: texts(self.connect.as_ref(), |to| to.value.to_string()),
-            listen: texts(self.listen.as_ref(), |at| at.value.clone()),
+            listen: texts(self.listen.as_ref(), |at| at.value.to_string()),
             max_sessions: self.max_sessions.map(limit),
             max_jobs: self.max_jobs.map(limit),
             park: self.park.as_ref().map(|park| park.value.clone()),

@@ -142,7 +142,6 @@ impl<'a> Reader<'a> {
             // It parks, and does nothing else.
             None => Lined { line: 0, value: Verbs::default() },
         };
-        let text = |text: &str| Ok::<_, String>(text.to_owned());
         let park = |park: Spanned<String>| {
             let (name, at) = (park.as_ref().parse::<HostName>(), park.span().start);
             let value = name.map_err(|error| self.wrong(at, &error))?;
@@ -164,7 +163,7 @@ impl<'a> Reader<'a> {
             commands: file.commands.map(|commands| self.commands(commands)).transpose()?,
             stdin: file.stdin.is_some_and(Spanned::into_inner),
             connect: self.list(file.connect, str::parse)?,
-            listen: self.list(file.listen, text)?,
+            listen: self.list(file.listen, str::parse)?,
             park: file.park.map(park).transpose()?,
             max_sessions: file.max_sessions,
             max_jobs: file.max_jobs,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use lariat_base::escape::escape;
 use lariat_wire::protocol::connect::{Connect, Park};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
+use lariat_wire::protocol::listen::Listen;
 use lariat_wire::protocol::metadata::Preserve;
 use lariat_wire::protocol::request::{
     ConnectRequest, FileRequest, JobRequest, KeyRequest, Request, RuleRequest,
@@ -64,7 +65,10 @@ fn acts_as_user(request: &Request) -> bool {
             FileRequest::Lane(_) => false,
         },
         Request::Connect(request) => match request {
-            ConnectRequest::Connect(_) | ConnectRequest::Park(_) => false,
+            ConnectRequest::Connect(_)
+            | ConnectRequest::Park(_)
+            | ConnectRequest::Listen(_)
+            | ConnectRequest::Take(_) => false,
             ConnectRequest::ConnectUnix(_) => true,
         },
         // Audit, keyring, rules, certificate and the agent itself are the agent's own.
@@ -180,6 +184,9 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
             ConnectRequest::Connect(connect) => reach(key, connect, facts, granted),
             ConnectRequest::ConnectUnix(connect) => socket(key, &connect.path, facts, granted),
             ConnectRequest::Park(park) => parking(key, park, facts, granted),
+            ConnectRequest::Listen(listen) => self::listen(key, listen, facts, granted),
+            // It has arrived at a listener of the same key, which has been permitted, and ends with it.
+            ConnectRequest::Take(_) => Ok(granted),
         },
         Request::Audit(_)
         | Request::Key(_)
@@ -346,6 +353,36 @@ fn socket(key: &Entry, path: &[u8], facts: &Facts<'_>, granted: Grant) -> Result
         (Rule::Connect, format!("{} has no {}", facts.at(places.line), escape(path)))
     })?;
     Ok(Grant { line, ..granted })
+}
+
+/// Decides on listening: on loopback, or where an entry says.
+fn listen(
+    key: &Entry,
+    listen: &Listen,
+    facts: &Facts<'_>,
+    granted: Grant,
+) -> Result<Grant, Objection> {
+    /// Ports below this one are those of a system's own services.
+    const UNPRIVILEGED: u16 = 1024;
+    let no = |why: String| Err((Rule::Listen, why));
+    let port = listen.port;
+    let Some(ip) = listen.ip() else { return no(format!("{} is no address", listen.address)) };
+    let at = SocketAddr::new(ip.to_canonical(), port);
+    if port != 0 && port == facts.own_port {
+        return no(format!("port {port} is the agent's own"));
+    }
+    if let Some(users) = key.users.as_ref().filter(|_| (1..UNPRIVILEGED).contains(&port)) {
+        let line = facts.at(users.line);
+        return no(format!("a key with users ({line}) has no port below {UNPRIVILEGED}"));
+    }
+    match &key.listen {
+        Some(places) => match places.iter().find(|place| place.covers(at)) {
+            Some(place) => Ok(Grant { line: place.line, ..granted }),
+            None => no(format!("{} has no {at}", facts.at(places.line))),
+        },
+        None if at.ip().is_loopback() => Ok(granted),
+        None => no(format!("{at} is not loopback, and no list `listen` has it")),
+    }
 }
 
 /// What a request asks of the host's files.

@@ -30,6 +30,8 @@ pub enum Rule {
     Connect,
     /// The host that may park connections.
     Park,
+    /// Where to listen.
+    Listen,
 }
 
 /// A request is denied.
@@ -74,6 +76,7 @@ impl Rule {
             Self::Pull => "pull",
             Self::Connect => "connect",
             Self::Park => "park",
+            Self::Listen => "listen",
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Facts<'a> {
     pub program: Option<&'a [u8]>,
     /// The addresses to connect to; `None` if they could not be looked up.
     pub reached: Option<&'a [Reached]>,
+    /// The port at which the agent listens; 0 if it does not.
+    pub own_port: u16,
 }
 
 impl Facts<'_> {

@@ -1,6 +1,7 @@
 //! What a key may do: pure functions over the keyring's rules.
 
 mod argv;
+pub mod bind;
 mod decide;
 mod denial;
 mod describe;

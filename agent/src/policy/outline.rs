@@ -45,7 +45,12 @@ pub fn outline(request: &Request, user: &str) -> Request {
         | Request::Certificate(_)
         | Request::Agent(_)
         | Request::Sight(_)
-        | Request::Connect(ConnectRequest::Connect(_) | ConnectRequest::Park(_)) => request.clone(),
+        | Request::Connect(
+            ConnectRequest::Connect(_)
+            | ConnectRequest::Park(_)
+            | ConnectRequest::Listen(_)
+            | ConnectRequest::Take(_),
+        ) => request.clone(),
         Request::Connect(ConnectRequest::ConnectUnix(connect)) => {
             let connect = ConnectUnix { path: connect.path.clone(), user: user() };
             Request::Connect(ConnectRequest::ConnectUnix(connect))

@@ -12,7 +12,7 @@ use super::file_work;
 use crate::core::{ActAs, Outcome, Permit, Session};
 use crate::files::Files;
 use crate::transport::SessionLink;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Worker, WorkerRequest};
 
 /// Serves a file request: the only way to do file work.
 pub(super) async fn serve(
@@ -38,7 +38,7 @@ pub(super) async fn serve(
         }
         ActAs::Other(user, credentials) => match Worker::start(credentials) {
             Ok(worker) => {
-                let meter = permit.meter();
+                let (request, meter) = (WorkerRequest::File(request), permit.meter());
                 worker::relay(link, worker, request, (user, root), (session, &meter)).await?
             }
             Err(error) => Outcome::Failed(Failure::request(

@@ -1,27 +1,20 @@
-//! Connections through the host: to an address, or to a unix socket.
+//! Connections through the host to an address.
 
-use std::ffi::OsStr;
-use std::io::{
-    self,
-    ErrorKind::{BrokenPipe, ConnectionReset},
-};
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lariat_wire::link::{Link, LinkError};
-use lariat_wire::pipe::{Carried, PipeError, pipe};
-use lariat_wire::protocol::connect::{Connect, ConnectUnix, Connected};
+use lariat_wire::protocol::connect::{Connect, Connected};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
-use lariat_wire::protocol::request::ConnectRequest;
 use rustix::io::Errno;
-use tokio::io::{empty, join, sink, split};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{empty, join, sink};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::core::{ActAs, Done, Outcome, Permit, Session};
+use super::piped::{carried, framed, stopped};
+use crate::core::{Outcome, Permit, Session};
 use crate::parking::NotParked;
 use crate::policy::Grant;
 use crate::splice;
@@ -33,45 +26,24 @@ const DIALLING: Duration = Duration::from_secs(10);
 /// Connects, and carries bytes until both directions have ended.
 pub(super) async fn serve(
     link: &mut SessionLink,
-    request: ConnectRequest,
+    request: Connect,
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    match request {
-        ConnectRequest::Connect(connect) => {
-            let dialled = dial(&connect, permit.grant(), session);
-            let dialled = tokio::select! {
-                biased;
-                () = session.stopped() => return Ok(()),
-                dialled = dialled => dialled,
-            };
-            carry(link, dialled, connect.bare, permit, session).await
-        }
-        ConnectRequest::ConnectUnix(connect) => {
-            let dialled = unix(&connect, &permit, session).await;
-            carry(link, dialled, false, permit, session).await
-        }
-        ConnectRequest::Park(park) => super::park::serve(link, park, permit, session),
-    }
-}
-
-/// Carries bytes between the link and the connection that was made, if it was.
-async fn carry(
-    link: &mut SessionLink,
-    dialled: Result<(Movable, String), Failure>,
-    is_bare: bool,
-    permit: Permit<'_>,
-    session: &Session,
-) -> Result<(), LinkError> {
+    let dialled = tokio::select! {
+        biased;
+        () = session.stopped() => return Ok(()),
+        dialled = dial(&request, permit.grant(), session) => dialled,
+    };
     let (stream, address) = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => return permit.finish(link.outbox(), &Outcome::Failed(failure)),
     };
     link.send(&Connected { address: address.clone() }).await?;
-    let outcome = if is_bare {
+    let outcome = if request.bare {
         bare(link, stream, &address, session).await
     } else {
-        framed(link, stream, &address, session).await?
+        framed(link, stream, &address, stopped(session)).await?
     };
     permit.finish(link.outbox(), &outcome)
 }
@@ -116,54 +88,6 @@ async fn tcp(connect: &Connect, addresses: &[SocketAddr]) -> Result<(Movable, St
     Err(failed)
 }
 
-/// Connects to a unix socket as the agent's own user. The agent's sockets would let a key act as root, or as itself
-/// without its rules.
-async fn unix(
-    ConnectUnix { path, .. }: &ConnectUnix,
-    permit: &Permit<'_>,
-    session: &Session,
-) -> Result<(Movable, String), Failure> {
-    if let ActAs::Other(..) = permit.act_as() {
-        let why = "a unix socket can be connected to as the agent's own user alone";
-        return Err(Failure::request(Cause::BadRequest(why.to_owned())));
-    }
-    let text = lariat_base::escape::escape(path);
-    let path = Path::new(OsStr::from_bytes(path));
-    let failed =
-        |error: io::Error| Failure::io(Action::Connect, path.as_os_str().as_bytes(), &error);
-    let real = path.canonicalize().map_err(failed)?;
-    let state = session.agent.state.canonicalize().map_err(failed)?;
-    if real.starts_with(state) {
-        let why = format!("{text} is the agent's own socket");
-        return Err(Failure::request(Cause::BadRequest(why)));
-    }
-    let stream = UnixStream::connect(&real).await.map_err(failed)?;
-    Ok((Movable::Unix(stream), text))
-}
-
-/// Carries bytes in frames.
-async fn framed(
-    link: &mut SessionLink,
-    stream: Movable,
-    address: &str,
-    session: &Session,
-) -> Result<Outcome, LinkError> {
-    let (Carried { sent, received }, result) = tokio::select! {
-        biased;
-        // The session itself says why.
-        () = session.stopped() => return Ok(stopped(session)),
-        ended = pipe(link, split(stream)) => ended,
-    };
-    match result {
-        Ok(()) => Ok(carried(sent + received)),
-        Err(PipeError::Local(error)) => {
-            Ok(Outcome::Failed(Failure::io(Action::Connect, address.as_bytes(), &error)))
-        }
-        Err(error @ PipeError::GivenUp) => Ok(Outcome::Over(error.to_string())),
-        Err(PipeError::Link(error)) => Err(error),
-    }
-}
-
 /// Ends TLS, and joins the two connections. The session's connection is used up.
 async fn bare(link: &mut SessionLink, far: Movable, address: &str, session: &Session) -> Outcome {
     let used_up: BoxStream = Box::new(join(empty(), sink()));
@@ -175,7 +99,7 @@ async fn bare(link: &mut SessionLink, far: Movable, address: &str, session: &Ses
     };
     let result = tokio::select! {
         biased;
-        () = session.stopped() => return stopped(session),
+        outcome = stopped(session) => return outcome,
         result = joined => result,
     };
     match result {
@@ -190,14 +114,4 @@ async fn bare(link: &mut SessionLink, far: Movable, address: &str, session: &Ses
             Outcome::Over(format!("to {address}: {error}, after {bytes} bytes"))
         }
     }
-}
-
-fn stopped(session: &Session) -> Outcome {
-    session
-        .stop_cause()
-        .map_or(Outcome::Abandoned, |cause| Outcome::Failed(Failure::request(cause)))
-}
-
-fn carried(bytes: u64) -> Outcome {
-    Outcome::Done(Done { text: format!("{bytes} bytes"), bytes: Some(bytes), ..Done::default() })
 }

@@ -9,6 +9,7 @@ mod audit;
 mod can;
 mod clean;
 mod connect;
+mod connect_unix;
 mod detached;
 mod digest;
 mod examine;
@@ -19,20 +20,25 @@ mod key;
 mod kill;
 mod lane;
 mod list;
+mod listen;
 mod logs;
 mod park;
+mod piped;
 mod pull;
 mod push;
 mod push_tree;
 mod renew;
 mod run;
+pub(crate) mod socket_work;
 mod status;
 mod transfer;
 mod unread;
 mod upgrade;
 
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::request::{JobRequest, Request, RuleRequest, SightRequest};
+use lariat_wire::protocol::request::{
+    ConnectRequest, JobRequest, Request, RuleRequest, SightRequest,
+};
 
 use crate::boxed::boxed;
 use crate::core::{Permit, Session};
@@ -62,7 +68,19 @@ pub async fn serve(
         }
         Request::File(request) => boxed(|| as_user::serve(link, request, permit, session)).await,
         Request::Key(request) => boxed(|| key::serve(link, request, permit, session)).await,
-        Request::Connect(request) => boxed(|| connect::serve(link, request, permit, session)).await,
+        Request::Connect(request) => match request {
+            ConnectRequest::Connect(connect) => {
+                boxed(|| connect::serve(link, connect, permit, session)).await
+            }
+            ConnectRequest::ConnectUnix(connect) => {
+                boxed(|| connect_unix::serve(link, connect, permit, session)).await
+            }
+            ConnectRequest::Listen(listen) => {
+                boxed(|| listen::serve(link, listen, permit, session)).await
+            }
+            ConnectRequest::Park(park) => park::serve(link, park, permit, session),
+            ConnectRequest::Take(take) => boxed(|| listen::take(link, take, permit, session)).await,
+        },
         Request::Sight(SightRequest::Status(_)) => {
             boxed(|| status::serve(link, permit, session)).await
         }

@@ -3,8 +3,14 @@
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::request::FileRequest;
 
+use super::request::WorkerRequest;
+
 /// Whether a worker that serves this request may send a frame of this kind. Any other kind ends the worker.
-pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
+pub(super) fn may_say(request: &WorkerRequest, kind: Kind) -> bool {
+    let request = match request {
+        WorkerRequest::File(request) => request,
+        WorkerRequest::Socket(_) => return as_socket(kind),
+    };
     match request {
         FileRequest::Push(push) => as_receiver(kind) || (push.dry_run && kind == Kind::Changes),
         FileRequest::PushTree(_) => as_receiver(kind) || as_tree_receiver(kind),
@@ -13,6 +19,13 @@ pub(super) fn may_say(request: &FileRequest, kind: Kind) -> bool {
         FileRequest::Lane(_) => kind == Kind::Failed,
         FileRequest::Clean(_) => matches!(kind, Kind::Failed | Kind::Missed | Kind::Cleaned),
     }
+}
+
+fn as_socket(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Failed | Kind::Connected | Kind::PipeBytes | Kind::PipeTaken | Kind::PipeEnd
+    )
 }
 
 fn as_receiver(kind: Kind) -> bool {
@@ -60,7 +73,7 @@ mod tests {
             tree: None,
             user: None,
         };
-        let pull = FileRequest::Pull(pull);
+        let pull = WorkerRequest::File(FileRequest::Pull(pull));
         let said: Vec<Kind> =
             Kind::ALL.iter().copied().filter(|&kind| may_say(&pull, kind)).collect();
         for never in
@@ -68,7 +81,9 @@ mod tests {
         {
             assert!(!said.contains(&never), "{never:?}");
         }
-        let any = |kind| as_receiver(kind) || as_tree_receiver(kind) || as_sender(kind);
+        let any = |kind| {
+            as_socket(kind) || as_receiver(kind) || as_tree_receiver(kind) || as_sender(kind)
+        };
         for &kind in Kind::ALL.iter().filter(|&&kind| any(kind)) {
             assert!(!kind.is_hello() && !kind.is_request(), "{kind:?}");
         }

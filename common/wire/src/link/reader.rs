@@ -221,7 +221,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Whether the last `None` of [`Reader::next`] was the end of a request and not of the session.
-    pub(super) fn take_finished(&mut self) -> bool {
+    pub fn take_finished(&mut self) -> bool {
         std::mem::take(&mut self.finished)
     }
 

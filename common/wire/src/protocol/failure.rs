@@ -54,6 +54,8 @@ pub enum Action {
     Remove,
     /// Connecting through the host, or using such a connection.
     Connect,
+    /// Listening on the host.
+    Listen,
 }
 
 /// Why a request failed.
@@ -201,6 +203,7 @@ impl Action {
             Self::Start => "start",
             Self::Remove => "remove",
             Self::Connect => "connect to",
+            Self::Listen => "listen on",
         }
     }
 }

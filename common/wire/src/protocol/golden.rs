@@ -18,6 +18,7 @@ use super::key::{
     KeyAdd, KeyAllow, KeyChanged, KeyList, KeyProblem, KeyRevoke, KeyRotate, KeyVerifier, Keyring,
     ListedKey, Rules,
 };
+use super::listen::{Arrived, Listen, Listening, Take};
 use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
 use super::pull::Pull;
 use super::renewal::{Install, Installed, Renew, SigningRequest};
@@ -105,6 +106,10 @@ fn connect(s: &mut Seen) {
     check(s, &Park { host: parked });
     check(s, &Parked);
     check(s, &Handed);
+    check(s, &Listen { address: "127.0.0.1".to_owned(), port: 8080 });
+    check(s, &Listening { listener: 7, address: "127.0.0.1:8080".to_owned() });
+    check(s, &Arrived { connection: 3, from: "127.0.0.1:40000".to_owned() });
+    check(s, &Take { listener: 7, connection: 3 });
 }
 
 fn can(s: &mut Seen) {

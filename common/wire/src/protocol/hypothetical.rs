@@ -4,6 +4,7 @@ use lariat_base::name::{JobId, TransferId};
 
 use super::connect::{Connect, ConnectUnix};
 use super::exec::{Command, Resize, Run, Streams};
+use super::listen::Listen;
 use super::metadata::{Metadata, Preserve};
 use super::pull::Pull;
 use super::request::{ConnectRequest, FileRequest, JobRequest, Request};
@@ -72,6 +73,21 @@ pub fn connect(to: &str, user: Option<String>) -> Option<Request> {
     let (host, port) = (bare.unwrap_or(host).to_owned(), port.parse().ok()?);
     let connect = Connect { parked: None, host, port, bare: false };
     let request = Request::Connect(ConnectRequest::Connect(connect));
+    request.check().is_ok().then_some(request)
+}
+
+/// The request to listen at `[ADDR:]PORT` of the host; `None` if it is not that.
+pub fn listen(at: &str) -> Option<Request> {
+    let (address, port) = match at.rsplit_once(':') {
+        Some((address, port)) => (address, port),
+        None => ("127.0.0.1", at),
+    };
+    let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+    if bare.is_none() && address.contains(':') {
+        return None;
+    }
+    let listen = Listen { address: bare.unwrap_or(address).to_owned(), port: port.parse().ok()? };
+    let request = Request::Connect(ConnectRequest::Listen(listen));
     request.check().is_ok().then_some(request)
 }
 

@@ -49,6 +49,9 @@ pub enum Invalid {
     /// A host is not a name or an address, or a port is 0.
     #[error("this is no address and port to connect to")]
     Address,
+    /// What is to be listened at is no IP address.
+    #[error("this is no IP address to listen at")]
+    ListenAddress,
     /// A lane's number is not one of those that a transfer can have.
     #[error("a transfer has lanes 1 to 7")]
     Lane,

@@ -227,6 +227,14 @@ kinds! {
     Parked = 0x97,
     /// A controller has taken it: [`super::connect::Handed`].
     Handed = 0x98,
+    /// Listen on the host: [`super::listen::Listen`].
+    Listen = 0x9a,
+    /// The host listens: [`super::listen::Listening`].
+    Listening = 0x9b,
+    /// A connection has arrived: [`super::listen::Arrived`].
+    Arrived = 0x9c,
+    /// Take it: [`super::listen::Take`].
+    Take = 0x9d,
 
     /// Ask how the host is: [`super::status::Status`].
     Status = 0xa0,

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use super::invalid::Invalid;
 use super::kind::Kind;
 use super::{
-    audit, can, clean, connect, doctor, exec, failure, job, key, pull, renewal, session, status,
-    transfer, tree, upgrade,
+    audit, can, clean, connect, doctor, exec, failure, job, key, listen, pull, renewal, session,
+    status, transfer, tree, upgrade,
 };
 use crate::codec;
 
@@ -125,6 +125,10 @@ messages! {
     Park: connect::Park;
     Parked: connect::Parked;
     Handed: connect::Handed;
+    Listen: listen::Listen, check;
+    Listening: listen::Listening;
+    Arrived: listen::Arrived;
+    Take: listen::Take;
     Status: status::Status;
     HostStatus: status::HostStatus;
 }

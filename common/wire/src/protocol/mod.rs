@@ -16,6 +16,7 @@ pub mod invalid;
 pub mod job;
 pub mod key;
 mod kind;
+pub mod listen;
 mod message;
 pub mod metadata;
 pub mod pull;

@@ -11,6 +11,7 @@ use super::exec::{Attach, Run};
 use super::invalid::Invalid;
 use super::job::{self, Kill, List, Logs};
 use super::key::{KeyAdd, KeyAllow, KeyList, KeyRevoke, KeyRotate};
+use super::listen::{Listen, Take};
 use super::message::Message;
 use super::pull::Pull;
 use super::renewal::{Install, Renew};
@@ -187,6 +188,10 @@ requests! {
         ConnectUnix, |_| Verb::Connect, |connect| connect.user.as_deref(), Second;
         /// Offer this connection to controllers of another host. No verb permits it, but the rule `park`.
         Park, |_| Verb::Listen, |_| None, Second;
+        /// To the controller, from a port of the host.
+        Listen, |_| Verb::Listen, |_| None, Second;
+        /// Take one that has arrived there.
+        Take, |_| Verb::Listen, |_| None, Second;
     }
 
     /// Requests about rules.
@@ -378,7 +383,7 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 28);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 30);
     }
 
     #[test]

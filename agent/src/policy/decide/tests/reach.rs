@@ -2,6 +2,26 @@
 
 use super::*;
 
+fn listen(at: &str) -> Request {
+    hypothetical::listen(at).unwrap()
+}
+
+#[test]
+fn each_place_permits_what_it_names() {
+    for (places, not) in [
+        ("", &["connect", "parked", "socket"][..]),
+        ("\"10.0.0.0/8:22\"", &["parked", "socket"]),
+        ("\"10.0.0.5:23\", \"host:web1\"", &["connect", "parked", "socket"]),
+        ("\"/run/db\"", &["connect", "parked"]),
+        ("\"/run/db\", \"10.0.0.5:*\"", &["parked"]),
+        ("\"10.0.0.5:22\", \"host:web3\"", &["socket"]),
+    ] {
+        let rules = format!("connect = [{places}]\nlisten = []\n");
+        let not = [&["all logs", "can of others", "park", "listen"][..], not].concat();
+        assert_eq!(permitted(&rules), all_but(&not), "{places}");
+    }
+}
+
 #[test]
 fn a_connection_goes_to_the_addresses_that_were_decided_on_and_no_others() {
     let key = key("connect = [\n  \"db:5432\",\n  \"10.0.0.0/8:5432\",\n]\n");
@@ -76,4 +96,34 @@ fn a_key_that_parks_does_nothing_else() {
             .replace("]]", "]");
     let none = said(&key(&all), &park("web3"), &facts());
     assert_eq!(none, "park: no connections can be parked with this key");
+}
+
+#[test]
+fn a_key_listens_on_loopback_or_where_an_entry_says() {
+    let said = |rules: &str, at: &str| said(&key(rules), &listen(at), &facts());
+    let line = "6";
+    for at in ["8080", "127.0.0.1:80", "[::1]:80", "127.1.2.3:1", "0", "[::ffff:127.0.0.1]:80"] {
+        assert_eq!(said("", at), line, "{at}");
+    }
+    for at in ["0.0.0.0:8080", "[::]:8080", "10.0.0.9:0", "169.254.1.1:80"] {
+        assert!(said("", at).ends_with("is not loopback, and no list `listen` has it"), "{at}");
+    }
+    for at in ["7433", "0.0.0.0:7433", "[::1]:7433"] {
+        for rules in ["", "listen = [\"*:*\"]\n"] {
+            assert_eq!(said(rules, at), "listen: port 7433 is the agent's own");
+        }
+    }
+    let rules = "listen = [\n  \"0.0.0.0:8080\",\n  \"127.0.0.1:*\",\n]\n";
+    assert_eq!(said(rules, "0.0.0.0:8080"), "8");
+    assert_eq!(said(rules, "8081"), "9");
+    assert_eq!(said(rules, "10.0.0.9:8080"), "listen: keyring.toml:7 has no 10.0.0.9:8080");
+    assert_eq!(said(rules, "[::1]:8080"), "listen: keyring.toml:7 has no [::1]:8080");
+    let users = "users = [\"www\"]\n";
+    assert_eq!(said(users, "1024"), line);
+    assert_eq!(said(users, "0"), line);
+    for at in ["1", "80", "1023"] {
+        let why = "listen: a key with users (keyring.toml:7) has no port below 1024";
+        assert_eq!(said(users, at), why);
+        assert_eq!(said(&format!("{users}listen = [\"*:*\"]\n"), at), why);
+    }
 }

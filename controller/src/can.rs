@@ -114,7 +114,7 @@ impl HostWork for Asking {
 }
 
 /// The frame of a request, as it is asked about.
-fn frame(request: &Request) -> Result<Asked, CliError> {
+pub(crate) fn frame(request: &Request) -> Result<Asked, CliError> {
     request.check()?;
     let (kind, payload) = request.encode().map_err(|error| CliError::new(error.to_string()))?;
     Ok(Asked { kind: kind as u16, payload })

@@ -13,6 +13,7 @@ mod enrollment;
 mod error;
 mod fanout;
 mod fleet;
+mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

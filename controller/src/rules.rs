@@ -45,6 +45,10 @@ pub(crate) struct RuleOptions {
     #[arg(help_heading = HEADING, long = "connect", value_name = "ADDR:PORT", hide_short_help = true)]
     connect: Vec<String>,
 
+    /// Listen only there on a host; repeatable
+    #[arg(help_heading = HEADING, long = "listen", value_name = "ADDR:PORT", hide_short_help = true)]
+    listen: Vec<String>,
+
     /// Networks that it may log in from, as CIDR
     #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',', hide_short_help = true)]
     networks: Vec<String>,
@@ -104,6 +108,7 @@ impl RuleOptions {
             (Verb::Pull, !self.pull_root.is_empty()),
             (Verb::Run, !commands.is_empty()),
             (Verb::Connect, !self.connect.is_empty()),
+            (Verb::Listen, !self.listen.is_empty()),
         ];
         let brought = brought.into_iter().filter(|(_, is_given)| *is_given).map(|(verb, _)| verb);
         let verbs: Verbs = brought.chain(self.verbs.iter().copied()).collect();
@@ -120,6 +125,7 @@ impl RuleOptions {
             pull: list(&self.pull_root),
             commands: (!commands.is_empty()).then_some(commands),
             connect: list(&self.connect),
+            listen: list(&self.listen),
             ..rules
         })
     }
@@ -127,16 +133,20 @@ impl RuleOptions {
 
 /// The options that give a key these rules; in words where there is no such option.
 pub(crate) fn as_options(rules: &Rules) -> String {
-    let Rules { networks, push, pull, commands, connect, users, .. } = rules;
-    let has_others = rules.not_before.is_some() || rules.stdin || rules.listen.is_some();
-    if has_others || rules.park.is_some() {
+    let Rules { networks, push, pull, commands, connect, listen, users, .. } = rules;
+    if rules.not_before.is_some() || rules.stdin || rules.park.is_some() {
         return describe(rules);
     }
     let verbs: Vec<_> = rules.verbs.iter().map(Verb::as_str).collect();
     let mut options = vec![("--verbs", verbs.join(","))];
     options.extend(users.as_ref().map(|users| ("--users", users.join(","))));
     options.extend(networks.as_ref().map(|networks| ("--networks", networks.join(","))));
-    let lists = [("--push-root", push), ("--pull-root", pull), ("--connect", connect)];
+    let lists = [
+        ("--push-root", push),
+        ("--pull-root", pull),
+        ("--connect", connect),
+        ("--listen", listen),
+    ];
     for (option, list) in lists {
         options.extend(list.iter().flatten().map(|value| (option, value.clone())));
     }
@@ -232,7 +242,16 @@ mod tests {
                 "--networks",
                 "::1/128",
             ],
-            &["--push-root", "/srv/a b", "--pull-root", "/x", "--connect", "127.0.0.1:80"],
+            &[
+                "--push-root",
+                "/srv/a b",
+                "--pull-root",
+                "/x",
+                "--connect",
+                "127.0.0.1:80",
+                "--listen",
+                "127.0.0.1:8080",
+            ],
         ] {
             let wanted = rules(words).unwrap();
             let again = shlex::split(&as_options(&wanted)).unwrap();

@@ -30,6 +30,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
         &["ssh", "login", "connect", "console", "terminal"],
         "lariat shell HOST for a terminal, or lariat run HOST -- COMMAND",
     ),
+    (&["tunnel", "proxy", "socks"], "lariat forward HOST -L PORT:ADDR:PORT, or -D PORT"),
     (&["ls", "list", "inventory"], "lariat hosts"),
     (&["ps", "job"], "lariat jobs TARGET"),
     (&["add"], "lariat enroll HOST --ssh [USER@]ADDR"),

@@ -91,6 +91,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("clean", &["All"], &["clean", &there_on_all, "--json"]),
         ("batch", &["All"], &["batch", "plan.toml", "all", "--json"]),
         ("ping", &["All"], &["ping", "all", "--json"]),
+        ("forward", &["All"], &["forward", "down", "-D", "0", "--reconnect", "0", "--json"]),
         ("jobs", &["All"], &["jobs", "all", "--json"]),
         ("jobs", &["All"], &["kill", "web1", "--json"]),
         ("logs", &["All", "jobs"], &["logs", "all", "--json"]),

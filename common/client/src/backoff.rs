@@ -68,7 +68,11 @@ pub fn is_broken_connection(error: &LinkError) -> bool {
 pub fn may_come_back(error: &ConnectError) -> bool {
     use connect::Cause::{Cut, Dial, Hangup, Io, Link, Timeout};
     match &*error.cause {
-        Dial(DialError::Resolve(_) | DialError::Connect(_))
+        Dial(
+            DialError::Resolve(_)
+            | DialError::Connect(_)
+            | DialError::Leg { is_refusal: false, .. },
+        )
         | Timeout { .. }
         | Hangup
         | Io(_)

@@ -13,6 +13,7 @@ mod broken;
 mod client;
 mod connect;
 mod dial;
+pub mod forward;
 mod host;
 mod key_source;
 mod outage;

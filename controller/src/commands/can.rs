@@ -54,6 +54,10 @@ pub(crate) struct Args {
     #[arg(long = "connect", value_name = "ADDR:PORT", group = "action")]
     place: Option<String>,
 
+    /// May it listen at this address of the host?
+    #[arg(long, value_name = "[ADDR:]PORT", group = "action", hide_short_help = true)]
+    listen: Option<String>,
+
     /// May it open a terminal?
     #[arg(long, group = "action")]
     shell: bool,
@@ -105,6 +109,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
 enum Action {
     /// To a place that has been checked.
     Connect(String),
+    Listen(Box<Request>),
     Run(Command),
     Push(Template),
     Pull(Vec<u8>),
@@ -122,6 +127,10 @@ impl Args {
             hypothetical::connect(place, None).ok_or_else(odd)?;
             return Ok(Some(Action::Connect(place.clone())));
         }
+        if let Some(at) = &self.listen {
+            let odd = || CliError::new(format!("--listen: {at:?} is not [ADDR:]PORT"));
+            return Ok(Some(Action::Listen(Box::new(hypothetical::listen(at).ok_or_else(odd)?))));
+        }
         let words = || self.command.iter().map(|word| word.clone().into_vec());
         Ok(match (&self.push, &self.pull, self.command.as_slice()) {
             (Some(dest), ..) => Some(Action::Push(Template::parse(&path(dest)?)?)),
@@ -138,6 +147,7 @@ impl Action {
     fn request(&self, host: &HostName, user: Option<String>) -> Option<Request> {
         Some(match self {
             Self::Connect(place) => return hypothetical::connect(place, user),
+            Self::Listen(request) => Request::clone(request),
             Self::Run(command) => hypothetical::run(command.clone(), user),
             Self::Push(path) => {
                 let (preserve, overrides) = (Preserve::default(), Overrides::default());

@@ -13,6 +13,7 @@ mod doctor;
 mod enroll;
 mod fleet;
 mod forget;
+mod forward;
 mod hosts;
 mod init;
 mod jobs;
@@ -27,7 +28,7 @@ mod pull;
 mod push;
 mod renew;
 mod report;
-mod rsh;
+pub(crate) mod rsh;
 mod run;
 mod shell;
 mod status;
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     /// Open a terminal on a host
     Shell(shell::Args),
+    /// Forward ports through a host
+    Forward(forward::Args),
     /// Run a command the way that rsync, git and others start ssh
     Rsh(rsh::Args),
     /// Send files to hosts
@@ -133,6 +136,7 @@ impl Command {
             Self::Ping(_)
             | Self::Run(_)
             | Self::Shell(_)
+            | Self::Forward(_)
             | Self::Rsh(_)
             | Self::Push(_)
             | Self::Pull(_)
@@ -180,6 +184,7 @@ impl Command {
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
             Self::Shell(args) => shell::run(&args, context),
+            Self::Forward(args) => forward::run(&args, context),
             Self::Rsh(args) => rsh::run(&args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),

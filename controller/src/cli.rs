@@ -1,14 +1,14 @@
 //! The command line: global options, and from arguments to an exit status.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use lariat_base::name::KeyLabel;
 use rustix::process::{Resource, Rlimit};
 
-use crate::commands::Command;
+use crate::commands::{Command, rsh};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::local::socket;
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     let _ = lariat_engine::file_size_limit::report_as_error();
 
     let arguments: Vec<_> = std::env::args_os().collect();
-    match parse(&arguments) {
+    match in_place_of_ssh(&arguments).unwrap_or_else(|| parse(&arguments)) {
         Ok(cli) => {
             let Cli { globals, command } = with_key_of_its_own(cli, &arguments);
             let Globals { home, key, local, agent_config, verbose, quiet, color, progress } =
@@ -133,6 +133,20 @@ pub fn main() -> ExitCode {
         }
         Err(error) => usage::report(&error, &arguments, Cli::command()),
     }
+}
+
+/// The command line of a program that is called in the place of ssh; `None` if this is not. Its arguments are ssh's.
+fn in_place_of_ssh(arguments: &[OsString]) -> Option<Result<Cli, clap::Error>> {
+    const NAMES: [&str; 2] = ["lariat-ssh", "ssh"];
+    let (program, words) = arguments.split_first()?;
+    let name = Path::new(program).file_name()?;
+    if !NAMES.iter().any(|own| name == *own) {
+        return None;
+    }
+    // Without options of its own.
+    let plain = Cli::try_parse_from(["lariat", "rsh", "HOST"]);
+    let command = Command::Rsh(rsh::Args::of_ssh(words.to_vec()));
+    Some(plain.map(|cli| Cli { command, ..cli }))
 }
 
 /// Parses the command line by the verbs that are in it: clap copies each option of [`Globals`] for every verb that it

@@ -11,6 +11,7 @@ use crate::seen::Seen;
 use crate::ssh::Bastions;
 
 /// The global options.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// `--home`
     pub(crate) home: Option<PathBuf>,

@@ -28,6 +28,7 @@ installs() {
     [[ $(systemctl is-enabled lariatd) == enabled ]] || die "it is not enabled"
     [[ $(stat -c %a:%U /etc/lariat /var/lib/lariat /run/lariat | sort -u) == 700:root ]] || die "others can look in"
     id lariat >/dev/null || die "no user lariat"
+    [[ $(readlink /usr/bin/lariat-ssh) == lariat ]] || die "no link lariat-ssh"
     [[ -s /usr/share/bash-completion/completions/lariat && -s /usr/share/man/man1/lariat-run.1.gz ]] \
         || die "no completions, or no manual"
     ok "installed: enabled, and it waits for its fleet"

@@ -239,7 +239,10 @@ fn promtool_finds_nothing_to_complain_about() {
     assert!(version.status.success());
     let (fleet, agent) = serving("127.0.0.1:0");
     fleet.ok(["run", "web1", "--", "true"]);
-    let (_, body) = get(address(&agent), "/metrics");
+    let at = address(&agent);
+    let accept = "Accept: text/plain;version=0.0.4";
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {at}\r\n{accept}\r\n\r\n");
+    let (_, body) = ask(TcpStream::connect(at).unwrap(), &request);
     let file = fleet.path("metrics");
     fs::write(&file, body).unwrap();
     let mut promtool = Command::new("promtool");

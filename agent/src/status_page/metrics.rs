@@ -3,8 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use lariat_wire::protocol::status::{LimitUse, Report};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -63,8 +62,8 @@ impl Metrics {
         Self { registry, sessions, jobs, transfers, audit, expiry, uptime, used, total }
     }
 
-    /// The metrics in the text format of OpenMetrics, with what `report` says.
-    pub(super) fn encode(&self, report: &Report) -> String {
+    /// The metrics as OpenMetrics, or in the older text format, with what `report` says.
+    pub(super) fn encode(&self, report: &Report, is_plain: bool) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions.set(count(report.sessions.len()));
@@ -79,8 +78,13 @@ impl Metrics {
             self.used.get_or_create(&label).set(whole(*used));
             self.total.get_or_create(&label).set(whole(*total));
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes what is written to it");
-        text
+        let mut encoded = String::new();
+        let written = if is_plain {
+            prometheus_text::encode(&mut encoded, &self.registry)
+        } else {
+            text::encode(&mut encoded, &self.registry)
+        };
+        written.expect("a String takes what is written to it");
+        encoded
     }
 }

@@ -22,7 +22,7 @@ h1{font-size:1.5rem;font-weight:600;margin:0}p{margin:.25rem 0 1.75rem;color:var
 table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}\
 th,td{padding:.55rem 0;border-bottom:1px solid var(--line);text-align:left;font-weight:400;vertical-align:top}\
 th{width:11rem;color:var(--soft)}.bad{color:var(--bad)}\
-pre{overflow-x:auto;font:13px/1.6 ui-monospace,monospace}a{color:inherit}";
+pre{overflow-x:auto;font:13px/1.6 ui-monospace,monospace}a{color:inherit}table~p{margin-top:1rem}";
 
 /// The policy for what a browser does with the page: nothing but to show it in its own style.
 pub(super) fn policy() -> String {

@@ -43,6 +43,9 @@ const WHOLE: Duration = Duration::from_secs(15);
 /// The pause before accepting again when descriptors ran out.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The older text format of Prometheus.
+const CONTENT_TYPE_PLAIN: &str = prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+
 /// Bytes of a head.
 const HEAD_LEN: usize = 8 * 1024;
 
@@ -120,8 +123,9 @@ impl Server {
             Target::Health => ("text/plain; charset=utf-8", "ok\n".to_owned()),
             Target::Metrics => (
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.encode(&measured()),
+                self.metrics.encode(&measured(), false),
             ),
+            Target::PlainMetrics => (CONTENT_TYPE_PLAIN, self.metrics.encode(&measured(), true)),
             Target::Page => ("text/html; charset=utf-8", page(&self.host, &measured(), in_full)),
             Target::Object => ("application/json", self.object(&measured(), in_full)),
         };

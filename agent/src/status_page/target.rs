@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::header::HOST;
+use hyper::header::{ACCEPT, HOST};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 /// What may be asked for.
@@ -12,8 +12,10 @@ pub(super) enum Target {
     Page,
     /// The status as an object.
     Object,
-    /// The metrics.
+    /// The metrics, as OpenMetrics.
     Metrics,
+    /// The metrics, in the older text format of Prometheus.
+    PlainMetrics,
     /// A sign of life.
     Health,
 }
@@ -43,10 +45,23 @@ pub(super) fn decide(
     match uri.path() {
         "/" => Ok(Target::Page),
         "/status.json" => Ok(Target::Object),
+        "/metrics" if wants_plain(headers) => Ok(Target::PlainMetrics),
         "/metrics" => Ok(Target::Metrics),
         "/healthz" => Ok(Target::Health),
         _ => Err(StatusCode::NOT_FOUND),
     }
+}
+
+/// Whether who asks knows the older format only.
+fn wants_plain(headers: &HeaderMap) -> bool {
+    let accepts = |kind: &str| {
+        headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.contains(kind))
+    };
+    accepts("text/plain") && !accepts("openmetrics")
 }
 
 /// Whether this is `localhost` or a loopback address, with this port. Port 80 may be left out.
@@ -96,6 +111,19 @@ mod tests {
             ("CONNECT", "localhost:9100", Err(405)),
         ] {
             assert_eq!(ask(method, path, own, Some(9100)), answer, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn metrics_come_in_the_format_that_is_known() {
+        for (accept, target) in [
+            ("application/openmetrics-text; version=1.0.0,text/plain;q=0.5", Target::Metrics),
+            ("*/*", Target::Metrics),
+            ("text/plain; version=0.0.4", Target::PlainMetrics),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            let decided = decide(&Method::GET, &"/metrics".parse().unwrap(), &headers, None);
+            assert_eq!(decided, Ok(target), "{accept}");
         }
     }
 

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// The verbs of every day, in the order in which a new user meets them.
-const EVERY_DAY: [&str; 12] = [
-    "init", "enroll", "hosts", "ping", "run", "shell", "push", "pull", "batch", "jobs", "key",
-    "doctor",
+const EVERY_DAY: [&str; 13] = [
+    "init", "enroll", "hosts", "ping", "status", "run", "shell", "push", "pull", "batch", "jobs",
+    "key", "doctor",
 ];
 
 /// The width of the page, in columns.

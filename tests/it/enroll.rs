@@ -94,7 +94,7 @@ fn a_machine_becomes_a_host_by_one_command_and_the_second_changes_nothing() {
     // No copy of anything secret is here, nor of anything that was on its way there.
     let listed = fs::read_dir(fleet.path("")).unwrap().flatten().map(|entry| entry.file_name());
     assert_eq!(listed.collect::<Vec<_>>(), ["machine"]);
-    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 5);
     assert_eq!(fs::read_dir(machine.path("usr/local/bin")).unwrap().count(), 1);
 
     let (before, inventory) = (machine.state(), world.inventory());
@@ -173,7 +173,7 @@ fn cut(how: &str, at: &str, has_program: bool) {
     machine.remove(how);
     world.enroll(&[]);
     fleet.ok(["ping", "web1"]);
-    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 4, "{how} {at}");
+    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 5, "{how} {at}");
     assert_eq!(fs::read_dir(machine.path("usr/local/bin")).unwrap().count(), 1, "{how} {at}");
     assert!(world.enroll(&[]).starts_with("web1: unchanged"), "{how} {at}");
 }
@@ -218,7 +218,7 @@ fn a_connection_that_is_cut_within_a_file_is_finished_by_the_next() {
     machine.remove("cut-input");
     world.enroll(&[]);
     assert_eq!(machine.read("etc/lariat/keyring.toml"), before);
-    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(machine.path("etc/lariat")).unwrap().count(), 5);
 }
 
 #[test]

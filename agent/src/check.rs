@@ -14,11 +14,11 @@ use lariat_base::private::check_directory;
 
 use crate::config::{Config, Exec};
 use crate::core::{own_files, store};
-use crate::dial;
 use crate::identity::Identity;
 use crate::keyring::{Entry, Host, Keyring, Store, lint};
 use crate::policy::Clock;
 use crate::user::User;
+use crate::{dial, discover};
 
 /// Exit code for a wrong configuration (`EX_CONFIG`, sysexits.h); systemd does not restart the agent after
 /// it.
@@ -63,6 +63,13 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
     let place = config.listen.map_or("nowhere".to_owned(), |listen| listen.to_string());
     findings.good.push(format!("{}: {} on {place}", path.display(), config.name));
     check_dial(path, &config, &mut findings);
+    if config.discover {
+        findings.wrong.extend(discover::tag(&config).err());
+        if config.listen.is_none() {
+            let why = "warning: discover has no effect without listen";
+            findings.doubtful.push(format!("{}: {why}", path.display()));
+        }
+    }
     let controllers = std::fs::read_to_string(CONTROLLERS).unwrap_or_default();
     let limits = without_controller(&config.exec, &controllers).into_iter();
     findings.doubtful.extend(limits.map(|what| format!("{}: warning: {what}", path.display())));

@@ -44,7 +44,7 @@ pub struct Config {
     pub certificate: PathBuf,
     /// The certificate's private key, PEM.
     pub key: PathBuf,
-    /// The fleet's CA, PEM: whose certificate a gateway must have that the agent dials.
+    /// The fleet's CA, PEM: whose certificate a gateway must have that the agent dials, and whose hosts are looked for.
     #[serde(default = "ca")]
     pub ca: PathBuf,
     /// The file of keys that may log in.
@@ -77,6 +77,9 @@ pub struct Config {
     pub status: Status,
     /// The gateways that the agent dials.
     pub dial: Option<Dial>,
+    /// Whether the agent answers those who look for hosts on the local network.
+    #[serde(default)]
+    pub discover: bool,
 }
 
 /// How the agent is replaced.
@@ -259,6 +262,7 @@ impl Config {
             ("local", self.local.is_empty() == new.local.is_empty()),
             ("[limits]", limits == new.limits),
             ("[status]", self.status == new.status),
+            ("discover", self.discover == new.discover),
         ];
         settings.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod core;
 pub mod descriptors;
 pub mod dial;
+pub mod discover;
 pub mod enroll_request;
 mod examine;
 pub mod files;

@@ -35,7 +35,7 @@ use crate::status_page::{self, StatusListener};
 use crate::transfers::Transfers;
 use crate::transport::{ListenError, LocalListener, Passed, TcpListener};
 use crate::user::User;
-use crate::{capacity, descriptors, jobs, memory, upgrade};
+use crate::{capacity, descriptors, discover, jobs, memory, upgrade};
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +139,12 @@ pub fn run(
         // The host stays within reach without it.
         if let Err(error) = listener.and_then(|listener| status_page::start(listener, &agent)) {
             error!("the status page can't be served on {place}: {error}");
+        }
+    }
+    if let Some(port) = Some(own_port).filter(|port| *port != 0 && agent.config().discover) {
+        // The host stays within reach without it.
+        if let Err(error) = discover::start(Arc::clone(&agent), port) {
+            error!("probes can't be answered: {error}");
         }
     }
     let audited = Arc::clone(&agent);

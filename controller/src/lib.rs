@@ -9,6 +9,7 @@ mod completion;
 mod confirm;
 mod context;
 mod demo;
+mod discover;
 mod enrollment;
 mod error;
 mod fanout;

@@ -64,7 +64,13 @@ fn check(promises: &Promises, sections: &[&str], line: &[&str], object: &Map<Str
 
 #[test]
 fn what_verbs_print_is_what_the_page_promises() {
-    let (fleet, _agent) = TestFleet::with_agent();
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let config = fleet.bundle("web1").join("agent.toml");
+    let settings = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("discover = true\n{settings}")).unwrap();
+    let agent = fleet.start("web1");
+    fleet.set_address("web1", agent.address);
     // There is no agent.
     fleet.enroll("down", "127.0.0.1:1");
     fs::write(fleet.path("f"), "one\n").unwrap();
@@ -98,6 +104,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("logs", &["All", "jobs"], &["attach", "web1", "--json"]),
         ("last", &["All"], &["last", "--json"]),
         ("hosts", &[], &["hosts", "--json"]),
+        ("discover", &[], &["discover", "--json"]),
         ("renew", &["All"], &["renew", "all", "--json"]),
         ("upgrade", &["All"], &["upgrade", "all", "--json"]),
         ("status", &["All"], &["status", "all", "--json"]),

@@ -22,6 +22,7 @@ mod demo;
 mod destinations;
 mod detach;
 mod dial;
+mod discover;
 mod doctor;
 mod documents;
 mod enroll;

@@ -31,7 +31,7 @@ pub use audit::AuditPart;
 pub use backoff::{Flapping, is_broken_connection, may_come_back};
 pub use broken::Broken;
 pub use client::Client;
-pub use connect::{BadTrust, Cause, ConnectError, Rejected, Session, Stage, Trust};
+pub use connect::{BadTrust, Cause, ConnectError, Rejected, Session, Stage, Trust, Unproved};
 pub use dial::{BadProxy, Baring, BoxStream, Dial, DialError, Dialing, HttpProxy, Stream, Tcp};
 pub use host::HostHandle;
 pub use key_source::KeySource;

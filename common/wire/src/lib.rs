@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod codec;
+pub mod discover;
 pub mod frame;
 pub mod grown;
 pub mod limits;

@@ -52,6 +52,10 @@ pub const CHUNK: usize = 512 * 1024;
 /// Most bytes of command output in one frame.
 pub const OUTPUT_FRAME: usize = 256 * 1024;
 
+/// Length of a datagram that reaches every host of a network segment whole, in bytes: IPv6 carries 1280 anywhere, headers
+/// included.
+pub const MAX_DATAGRAM: usize = 1200;
+
 /// Longest path on the wire, in bytes (Linux's PATH_MAX).
 pub const MAX_PATH: usize = 4096;
 

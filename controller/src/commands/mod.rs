@@ -9,6 +9,7 @@ mod clean;
 mod complete;
 mod completions;
 mod demo;
+mod discover;
 mod doctor;
 mod enroll;
 mod fleet;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Upgrade(upgrade::Args),
     /// Show the inventory
     Hosts(hosts::Args),
+    /// Find the fleet's hosts on the local network
+    Discover(discover::Args),
     /// Connect to hosts, log in, and measure the round trip
     Ping(ping::Args),
     /// Run a command on one host or many
@@ -158,6 +161,7 @@ impl Command {
             | Self::Renew(_)
             | Self::Upgrade(_)
             | Self::Hosts(_)
+            | Self::Discover(_)
             | Self::Batch(_)
             | Self::Last(_)
             | Self::Demo(_)
@@ -181,6 +185,7 @@ impl Command {
             Self::Renew(args) => renew::run(&args, context),
             Self::Upgrade(args) => upgrade::run(&args, context),
             Self::Hosts(args) => hosts::run(args, context),
+            Self::Discover(args) => discover::run(&args, context),
             Self::Ping(args) => ping::run(&args, context),
             Self::Run(args) => run::run(&args, context),
             Self::Shell(args) => shell::run(&args, context),

@@ -167,6 +167,24 @@ fn ipv6_alone_is_enough() {
     UnderWay::start(&world, || world.fleet.lariat()).finish(&world);
 }
 
+#[test]
+fn a_host_on_the_same_network_is_found_at_its_new_address() {
+    let Some(mut world) = world() else { return };
+    let config = world.fleet.bundle("web1").join("agent.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("discover = true\n{text}")).unwrap();
+    stop(&mut world.agent);
+    let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    world.agent = world.network.far.enter(|| Agent::start(config, anywhere));
+    let port = world.agent.address.port();
+    world.fleet.set_address("web1", SocketAddr::from((FAR, port)));
+    let lariat = |words: &[&str]| world.network.near.enter(|| world.fleet.ok(words));
+    assert_eq!(lariat(&["discover"]), format!("web1 {FAR}:{port}\n"));
+    moved(FAR, OTHER).iter().for_each(|commands| world.network.far.ip(commands));
+    assert_eq!(lariat(&["discover", "--update"]), format!("web1 {OTHER}:{port}\n"));
+    assert_eq!(lariat(&["run", "web1", "--", "echo out"]), "out\n");
+}
+
 /// An agent that dials out, on a host that gets another address: so it is with a mapping of NAT that is forgotten.
 #[test]
 fn a_host_that_dials_out_comes_back_from_another_address() {

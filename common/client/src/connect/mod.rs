@@ -5,6 +5,7 @@
 //! host says is used before its certificate, its enrolled key and its own proof have all held.
 
 mod connector;
+mod discovered;
 mod error;
 mod first;
 mod gateway;
@@ -20,6 +21,7 @@ mod verify;
 mod tests;
 
 pub(crate) use connector::Connector;
+pub use discovered::Unproved;
 pub use error::{Cause, ConnectError, Stage};
 pub(crate) use first::First;
 pub(crate) use gateway::Gateway;

@@ -3,16 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
+use lariat_base::name::HostName;
 use lariat_wire::auth::proof::Exporter;
 use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, exporter, provider};
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 use super::error::Cause;
-use super::verify::{Verifier, verdict};
+use super::verify::{Rejected, Verifier, verdict};
 use crate::dial::BoxStream;
 use crate::peer::Peer;
 
@@ -52,6 +53,22 @@ impl Trust {
     /// it when that is enrolled anew.
     pub(crate) fn by_name(self) -> Self {
         Self { has_pins: false, ..self }
+    }
+
+    /// Verifies that a certificate is one of this CA for this name, now, whatever its key. Returns the key's hash.
+    pub(super) fn certified(
+        &self,
+        name: &HostName,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<[u8; 32], Rejected> {
+        let (roots, provider) = (self.roots.clone(), self.provider.clone());
+        Verifier { roots, provider, name: name.clone(), pins: None }.verify(leaf, now)
+    }
+
+    /// The signatures that can be verified.
+    pub(super) fn algorithms(&self) -> WebPkiSupportedAlgorithms {
+        self.provider.signature_verification_algorithms
     }
 
     /// Does the TLS handshake, in which the peer must be this host.

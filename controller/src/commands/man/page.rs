@@ -27,7 +27,7 @@ const ON_HOSTS: [(&str, &str); 6] = [
 const LOCAL: [(&str, &str); 2] =
     [("0", "Success."), ("255", "lariat failed, wrong usage included.")];
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("$LARIAT_HOME/hosts.toml", "The inventory; see lariat-hosts.toml(5)."),
     (
         "$LARIAT_HOME/ca.pem, ca.key",
@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 9] = [
     ("$LARIAT_HOME/keys/LABEL.key", "The keys to log in with."),
     ("$LARIAT_HOME/last.jsonl", "The last command over several hosts; see lariat-last(1)."),
     ("$LARIAT_HOME/seen/", "What hosts have shown of their audits; see lariat-audit-verify(1)."),
+    ("$LARIAT_HOME/parking/", "Hosts that dial gateways, as keyrings there have them."),
     ("$LARIAT_HOME/known-keys.toml, known-jobs.jsonl", "Keys and jobs that were seen on hosts."),
     ("/etc/lariat/agent.toml", "The agent's configuration, on a host; see lariat-agent.toml(5)."),
     ("/etc/lariat/keyring.toml", "The keys that may log in to a host; see lariat-keyring.toml(5)."),

@@ -33,6 +33,7 @@ mod listeners;
 pub mod log;
 pub mod memory;
 pub mod meter;
+pub mod notes;
 mod notify;
 mod own_status;
 pub mod parking;

@@ -1,11 +1,13 @@
 //! The host's status: puts together what is known of the host, the agent and those who use it.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use lariat_base::clock::{milliseconds, since_boot};
-use lariat_base::name::KeyId;
+use lariat_base::name::{KeyId, SessionId};
 use lariat_wire::grown::Grown;
 use lariat_wire::protocol::failure::Limit;
+use lariat_wire::protocol::note::Note;
 use lariat_wire::protocol::status::{
     Disk, LimitUse, Report, RunningJob, SessionStatus, TransferStatus,
 };
@@ -15,6 +17,7 @@ use crate::core::{Agent, Present};
 use crate::host;
 use crate::jobs::{JobName, Record};
 use crate::keyring::{Entry, is_local};
+use crate::notes;
 use crate::upgrade::VERSION;
 
 /// Most bytes of a text, which may be as long as a controller likes.
@@ -46,21 +49,7 @@ pub(crate) fn report(agent: &Agent, asker: Asker) -> Report {
     let (mut jobs, sessions) = (jobs(agent, asker), agent.activity.sessions());
     let mut transfers: Vec<_> =
         sessions.iter().filter_map(|(_, one)| transfer(one, asker)).map(Grown).collect();
-    let mut sessions: Vec<_> = sessions
-        .into_iter()
-        .map(|(session, one)| {
-            let doing = one.doing.map(|doing| doing.verb.to_string()).unwrap_or_default();
-            let origin = one.origin.to_string();
-            Grown(SessionStatus {
-                session,
-                key: one.owner,
-                label: one.label,
-                origin,
-                since_ms: milliseconds(one.since),
-                doing,
-            })
-        })
-        .collect();
+    let mut sessions: Vec<_> = sessions.into_iter().map(session_status).collect();
     jobs.sort_by_key(|Grown(job)| (job.since_ms, job.job));
     transfers.sort_by_key(|Grown(transfer)| transfer.since_ms);
     let unlisted = cut(&mut sessions) + cut(&mut jobs) + cut(&mut transfers);
@@ -80,9 +69,38 @@ pub(crate) fn report(agent: &Agent, asker: Asker) -> Report {
         jobs,
         transfers,
         unlisted: u32::try_from(unlisted).unwrap_or(u32::MAX),
+        notes: agent.notes.all().into_iter().map(note).collect(),
         // Last, for it is compared with the moment at which the answer comes.
         time_ms: milliseconds(SystemTime::now()),
     }
+}
+
+/// A session, as everybody who may see the status sees it.
+pub(crate) fn session_status((session, one): (SessionId, Present)) -> Grown<SessionStatus> {
+    let doing = one.doing.map(|doing| doing.verb.to_string()).unwrap_or_default();
+    Grown(SessionStatus {
+        session,
+        key: one.owner,
+        label: one.label,
+        origin: one.origin.to_string(),
+        since_ms: milliseconds(one.since),
+        doing,
+    })
+}
+
+/// The newest session of each key but this one.
+pub(crate) fn others(agent: &Agent, owner: KeyId) -> Vec<Grown<SessionStatus>> {
+    let others = agent.activity.sessions().into_iter().filter(|(_, one)| one.owner != owner);
+    let newest: BTreeMap<_, _> = others.map(|(id, one)| (one.owner, (id, one))).collect();
+    newest.into_values().take(Report::MOST).map(session_status).collect()
+}
+
+/// A note, as it is told to controllers.
+pub(crate) fn note(note: notes::Note) -> Grown<Note> {
+    let notes::Note { number, time_ms, owner, label, text, seen: _ } = note;
+    // An id that a file has is one, unless somebody has changed the file.
+    let key = owner.parse().unwrap_or(KeyId([0; 16]));
+    Grown(Note { number, time_ms, key, label, text })
 }
 
 /// Cuts a list, and returns how much of it is left out.

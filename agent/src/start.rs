@@ -27,6 +27,7 @@ use crate::jobs::{Jobs, Settings};
 use crate::keyring::LastUsed;
 use crate::lanes::Lanes;
 use crate::listeners::Listeners;
+use crate::notes::Notes;
 use crate::parking::Parking;
 use crate::renewal;
 use crate::running::Running;
@@ -106,6 +107,7 @@ pub fn run(
         .map_err(|e| StartError::system(format!("write in {}: {e}", state.display())))?;
     let agent = Arc::new(Agent {
         last_used: LastUsed::load(&state),
+        notes: Notes::load(&state),
         state,
         config_path: path.to_owned(),
         listen,

@@ -30,6 +30,7 @@ mod known_jobs;
 mod known_keys;
 mod local;
 mod new_home;
+mod notes;
 mod outages;
 mod output;
 mod overview;

@@ -108,6 +108,8 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("renew", &["All"], &["renew", "all", "--json"]),
         ("upgrade", &["All"], &["upgrade", "all", "--json"]),
         ("status", &["All"], &["status", "all", "--json"]),
+        ("note", &["All"], &["note", "all", "a word", "--json"]),
+        ("note", &["All"], &["note", "all", "--json"]),
         ("doctor", &[], &["doctor", "all", "--json"]),
         ("can", &["All"], &["can", "nobody", "all", "--json"]),
         ("key list", &["All"], &["key", "list", "all", "--json"]),

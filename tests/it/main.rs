@@ -43,6 +43,7 @@ mod local;
 mod man;
 mod mistakes;
 mod network;
+mod note;
 mod oracle;
 mod outage;
 mod owners;

@@ -9,7 +9,7 @@ use lariat_wire::protocol::key::{KeyRotate, Rules};
 use lariat_wire::protocol::listen::Listen;
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
-    KeyRequest, Request,
+    KeyRequest, Request, SightRequest,
 };
 use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
@@ -57,12 +57,15 @@ pub struct Act {
     /// The new agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<Digested>,
-    /// The key that is changed: its label, its id, or both.
+    /// The key that is changed: its label, its id, or both; or the number of a note.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     /// The host that parks a connection, or whose parked connection comes before `to`.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked: Option<String>,
+    /// What a note says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
     /// Where a connection through the host goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
@@ -107,8 +110,16 @@ impl Act {
                 JobRequest::List(_) => return None,
             },
             // Looking is not written down.
+            Request::Sight(SightRequest::WriteNote(note)) => {
+                let note = Some(text(note.text.as_bytes()));
+                return Some(Self { request: "note", note, ..Self::default() });
+            }
+            Request::Sight(SightRequest::ClearNotes(clear)) => {
+                let target = clear.number.map(|number| number.to_string());
+                return Some(Self { request: "clear notes", target, ..Self::default() });
+            }
             Request::Rule(_)
-            | Request::Sight(_)
+            | Request::Sight(SightRequest::Status(_) | SightRequest::ReadNotes(_))
             | Request::Certificate(CertificateRequest::Renew(_)) => return None,
             Request::Audit(AuditRequest::ReadAudit(_)) => {
                 Self { request: "read audit", ..Self::default() }

@@ -28,6 +28,7 @@ use crate::jobs::Jobs;
 use crate::keyring::{Asker, AuditedKeys, Keyring, LastUsed, Loaded, Store};
 use crate::lanes::Lanes;
 use crate::listeners::Listeners;
+use crate::notes::Notes;
 use crate::parking::Parking;
 use crate::policy::Clock;
 use crate::transfers::Transfers;
@@ -73,6 +74,8 @@ pub struct Agent {
     pub budget: Budget,
     /// The record of what is done.
     pub audit: Audit,
+    /// Notes that operators left on this host.
+    pub notes: Notes,
     /// Who is there, and what they do.
     pub activity: Activity,
     /// What the events add up to.

@@ -9,6 +9,7 @@ use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::listen::{Listen, Take};
+use lariat_wire::protocol::note::ClearNotes;
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
     KeyRequest, Request, RuleRequest, SightRequest,
@@ -117,7 +118,15 @@ impl Subject {
                 AgentRequest::Confirm(_) => "new agent's confirmation".to_owned(),
                 AgentRequest::Examine(_) => "the host".to_owned(),
             },
-            Request::Sight(SightRequest::Status(_)) => "of the host".to_owned(),
+            Request::Sight(request) => match request {
+                SightRequest::Status(_) => "of the host".to_owned(),
+                SightRequest::ReadNotes(_) => "of notes".to_owned(),
+                SightRequest::WriteNote(_) => "left".to_owned(),
+                SightRequest::ClearNotes(ClearNotes { number: Some(number) }) => {
+                    format!("{number} cleared")
+                }
+                SightRequest::ClearNotes(ClearNotes { number: None }) => "all cleared".to_owned(),
+            },
             Request::Connect(request) => match request {
                 ConnectRequest::Connect(Connect { parked: Some(name), host, .. })
                     if host.is_empty() =>

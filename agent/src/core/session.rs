@@ -7,6 +7,8 @@ use lariat_base::escape::escape;
 use lariat_base::name::{JobId, KeyId, SessionId};
 use lariat_wire::memory::{Charge, Memory};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::hello::TELLS_NOTES;
+use lariat_wire::protocol::verb::Verb;
 use tokio::sync::watch;
 use tracing::Span;
 
@@ -27,6 +29,8 @@ pub struct Session {
     pub key: Arc<Entry>,
     /// Where the controller's bytes come from.
     pub origin: Origin,
+    /// The features that both ends have.
+    pub features: u64,
     /// The certificate that the connection was made with, if it has TLS.
     pub identity: Option<Arc<Identity>>,
     /// What all sessions share.
@@ -62,11 +66,13 @@ impl Session {
         let memory = agent.budget.memory(holder);
         let buffers = RefCell::new(memory.charge());
         let (agent, is_answered, identity) = (Arc::clone(agent), Cell::new(false), None);
+        let features = 0;
         Self {
             id,
             login,
             key,
             origin,
+            features,
             identity,
             agent,
             stop,
@@ -104,6 +110,12 @@ impl Session {
     /// Whether the controller is on this host, without a key.
     pub(super) fn is_local(&self) -> bool {
         self.origin.is_local()
+    }
+
+    /// Whether the controller may be told of notes while it follows a login shell.
+    pub fn may_be_told(&self) -> bool {
+        let is_permitted = self.present_key().is_some_and(|key| key.verbs.contains(Verb::Status));
+        self.features & TELLS_NOTES != 0 && is_permitted
     }
 
     /// The job of this id that is the key's own.

@@ -36,7 +36,15 @@ pub struct Record {
     pub summary: Vec<u8>,
 }
 
+/// Stands for the command of a login shell.
+pub(super) const LOGIN_SHELL: &[u8] = b"(login shell)";
+
 impl Record {
+    /// Whether it is a login shell.
+    pub fn is_login_shell(&self) -> bool {
+        self.summary == LOGIN_SHELL
+    }
+
     /// The part of a command that its record contains.
     pub fn summary(command: &[u8]) -> Vec<u8> {
         command[..command.len().min(SUMMARY)].to_vec()

@@ -20,7 +20,7 @@ use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Commands, Events};
 use super::directory::{Directories, Keep};
 use super::name::JobName;
-use super::record::Record;
+use super::record::{LOGIN_SHELL, Record};
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
@@ -182,7 +182,7 @@ impl Jobs {
             exec::Command::Shell(line) => Record::summary(line),
             exec::Command::Argv(words) => Record::summary(&words.join(&b' ')),
             exec::Command::Script { body, .. } => Record::summary(body),
-            exec::Command::Login => b"(login shell)".to_vec(),
+            exec::Command::Login => LOGIN_SHELL.to_vec(),
         };
         Record {
             version: VERSION,

@@ -52,7 +52,8 @@ pub(super) async fn go_on(
                 // If the supervisor has gone meanwhile, the end of its events shows it.
                 let _ = commands.say(&ToSupervisor::Follow(())).await;
                 let from = received.unwrap_or(range.from.into());
-                return follow::follow(link, job, (events, commands), from, permit, session).await;
+                let (job_io, is_shell) = ((events, commands), record.is_login_shell());
+                return follow::follow(link, job, job_io, from, is_shell, permit, session).await;
             }
             JobStatus::Over(exit) if record.detached => {
                 link.outbox().post(&exit)?;

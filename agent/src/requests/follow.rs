@@ -4,6 +4,7 @@
 //! messages to the supervisor. When the connection breaks, the supervisor keeps the job for its grace time.
 
 use std::cell::Cell;
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use lariat_wire::limits::OUTPUT_FRAME;
 use lariat_wire::link::{LinkError, Outbox, Reader, Writer};
 use lariat_wire::protocol::exec::{Ack, Exit, Release, Resize, Signal, StdinEnd};
 use lariat_wire::protocol::failure::{Cause, Failure};
+use lariat_wire::protocol::note::NoteLeft;
+use lariat_wire::protocol::status::OthersHere;
 use lariat_wire::protocol::verb::Verb;
 use lariat_wire::protocol::{Kind, Message};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -23,6 +27,7 @@ use crate::core::{Digests, Outcome, Permit, Session};
 use crate::jobs::channel::{self, ChannelError, ToSupervisor};
 use crate::jobs::{Commands, Event, Events, Stream};
 use crate::policy::Rule;
+use crate::report::{note, others};
 use crate::transport::SessionLink;
 
 /// How long the controller may take for the frame in flight when the session is to end.
@@ -51,12 +56,14 @@ enum Broken {
     Replaced,
 }
 
-/// Passes a job's streams on, with output from the offsets `sent`, until the controller has everything.
+/// Passes a job's streams on, with output from the offsets `sent`, until the controller has everything. Who is in a
+/// shell is told of new notes.
 pub(super) async fn follow(
     link: &mut SessionLink,
     job: JobId,
     (events, commands): (Events, Commands),
     sent: Ack,
+    is_shell: bool,
     mut permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
@@ -64,8 +71,9 @@ pub(super) async fn follow(
     let input = permit.grant().input;
     let permit = Cell::new(Some(permit));
     let digests = <[StreamDigest; 2]>::default();
+    let notes = (is_shell && session.may_be_told()).then(|| session.agent.notes.subscribe());
     let mut outgoing =
-        Outgoing { writer: &mut link.writer, events, sent, digests, permit: &permit };
+        Outgoing { writer: &mut link.writer, events, sent, digests, notes, permit: &permit };
     let ended = tokio::select! {
         biased;
         released = incoming(&mut link.reader, &commands, input, &permit) => released,
@@ -192,6 +200,8 @@ struct Outgoing<'a, 's, W> {
     sent: Ack,
     /// Of what was sent.
     digests: [StreamDigest; 2],
+    /// Notices notes that are left, if the controller is to be told of them.
+    notes: Option<watch::Receiver<()>>,
     /// Finished with the last frame that the agent sends for this request.
     permit: &'a Cell<Option<Permit<'s>>>,
 }
@@ -202,6 +212,11 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
     async fn everything(&mut self, session: &Session) -> Result<Failure, Broken> {
         let mut buffer = Vec::new();
         let mut ends = self.sent;
+        if self.notes.is_some() && self.sent == Ack::default() {
+            let others = others(&session.agent, session.owner());
+            self.writer.outbox().post(&OthersHere { others })?;
+            self.tell_notes(session)?;
+        }
         let mut exit: Option<Exit> = None;
         loop {
             self.output(ends, &mut buffer, session).await?;
@@ -222,6 +237,10 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
                 () = session.stopped() => return Err(Broken::Stopped),
                 error = self.writer.drive() => return Err(error.into()),
                 event = self.events.next() => event?,
+                () = left(&mut self.notes) => {
+                    self.tell_notes(session)?;
+                    continue;
+                }
             };
             match event {
                 Event::Started(started) => self.writer.outbox().post(&started)?,
@@ -236,6 +255,12 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
                 Event::OutputRange(_) => return Err(ChannelError::Malformed.into()),
             }
         }
+    }
+
+    /// Tells of the notes that the key has not seen.
+    fn tell_notes(&mut self, session: &Session) -> Result<(), LinkError> {
+        let unread = session.agent.notes.take_unread(session.owner()).into_iter();
+        unread.map(note).try_for_each(|note| self.writer.outbox().post(&NoteLeft { note }))
     }
 
     /// Sends the output up to `ends`, both streams in turn.
@@ -285,6 +310,16 @@ impl<W: AsyncWrite + Unpin> Outgoing<'_, '_, W> {
         self.writer.bulk(kind, &from.to_le_bytes(), &buffer[..len]).await?;
         Ok(len as u64)
     }
+}
+
+/// Waits until a note is left. Cancel-safe.
+async fn left(notes: &mut Option<watch::Receiver<()>>) {
+    if let Some(notes) = notes
+        && notes.changed().await.is_ok()
+    {
+        return;
+    }
+    pending::<()>().await;
 }
 
 /// Where the output of an ended job ends.

@@ -22,6 +22,7 @@ mod lane;
 mod list;
 mod listen;
 mod logs;
+mod notes;
 mod park;
 mod piped;
 mod pull;
@@ -81,9 +82,18 @@ pub async fn serve(
             ConnectRequest::Park(park) => park::serve(link, park, permit, session),
             ConnectRequest::Take(take) => boxed(|| listen::take(link, take, permit, session)).await,
         },
-        Request::Sight(SightRequest::Status(_)) => {
-            boxed(|| status::serve(link, permit, session)).await
-        }
+        Request::Sight(request) => match request {
+            SightRequest::Status(_) => boxed(|| status::serve(link, permit, session)).await,
+            SightRequest::ReadNotes(read) => {
+                boxed(|| notes::read(link, read, permit, session)).await
+            }
+            SightRequest::WriteNote(note) => {
+                boxed(|| notes::write(link, note, permit, session)).await
+            }
+            SightRequest::ClearNotes(clear) => {
+                boxed(|| notes::clear(link, clear, permit, session)).await
+            }
+        },
         Request::Certificate(request) => renew::serve(link, request, permit, session),
         Request::Agent(request) => boxed(|| upgrade::serve(link, request, permit, session)).await,
     }

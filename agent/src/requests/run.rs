@@ -36,6 +36,7 @@ pub(super) async fn serve(
             run.command = Command::Argv(words.to_vec());
         }
     }
+    let is_shell = run.command == Command::Login;
     let end = if is_detached { permit.of_job_end() } else { None };
     let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, end.as_deref());
     if started.is_ok() {
@@ -46,7 +47,9 @@ pub(super) async fn serve(
     }
     match started {
         Ok((events, _)) if is_detached => detached::answer(link, id, events, permit, session).await,
-        Ok(started) => follow::follow(link, id, started, Ack::default(), permit, session).await,
+        Ok(started) => {
+            follow::follow(link, id, started, Ack::default(), is_shell, permit, session).await
+        }
         Err(StartError::Exists) => {
             let taken = Failure::from(StartError::Exists);
             attach::go_on(link, again, taken, permit, session).await

@@ -391,6 +391,7 @@ impl Server {
         let mut session =
             Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
         session.identity.clone_from(&arrived.identity);
+        session.features = arrived.login.features;
         if let Err(error) = session::start(arrived, session, membership) {
             error!(peer = %origin, "can't start a thread for a session: {error}");
         }

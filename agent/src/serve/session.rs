@@ -18,6 +18,7 @@ use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::hello::{KeyLimits, UnreadNotes};
 use lariat_wire::protocol::request::{JobRequest, Request};
 use lariat_wire::protocol::session::Goodbye;
+use lariat_wire::protocol::verb::Verb;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -261,13 +262,18 @@ async fn end_job(job: JobId, session: &Session) {
 
 fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
     let limit = |limit: Option<usize>| limit.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let may_read = key.verbs.contains(Verb::Status);
+    let unread = if may_read { agent.notes.unread(key.owner) } else { 0 };
     let said = Said {
         boot: agent.boot,
         time_ms: milliseconds(SystemTime::now()),
         verbs: *key.verbs,
         limits: KeyLimits { sessions: limit(key.max_sessions), jobs: limit(key.max_jobs) },
         audit: agent.audit.head(),
-        notes: UnreadNotes::default(),
+        notes: UnreadNotes {
+            count: u32::try_from(unread).unwrap_or(u32::MAX),
+            ..UnreadNotes::default()
+        },
     };
     hello_frame(Kind::Welcome, &login.welcome(said))
 }

@@ -16,6 +16,7 @@ mod dial;
 pub mod forward;
 mod host;
 mod key_source;
+mod note;
 mod outage;
 pub mod parking;
 mod peer;

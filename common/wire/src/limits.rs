@@ -79,3 +79,6 @@ pub const MAX_RULES: usize = 1024;
 
 /// Longest glob of a rule, in bytes.
 pub const MAX_GLOB: usize = 1024;
+
+/// Longest note, in bytes.
+pub const MAX_NOTE: usize = 500;

@@ -24,6 +24,7 @@ mod last;
 mod logs;
 mod man;
 mod not_run;
+mod note;
 mod ping;
 mod pull;
 mod push;
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     Can(can::Args),
     /// Show how hosts are, and who uses them
     Status(status::Args),
+    /// Leave notes on hosts for the next operator
+    Note(note::Args),
     /// Check this machine and hosts for what is or soon will be wrong
     Doctor(doctor::Args),
     /// Show the results of the last command over several hosts
@@ -151,6 +154,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Can(_)
             | Self::Status(_)
+            | Self::Note(_)
             | Self::Doctor(_) => Ok(()),
             Self::Init(_)
             | Self::Enroll(_)
@@ -201,6 +205,7 @@ impl Command {
             Self::Kill(args) => kill::run(&args, context),
             Self::Audit(args) => audit::run(&args, context),
             Self::Can(args) => can::run(args, context),
+            Self::Note(args) => note::run(&args, context),
             Self::Status(args) => status::run(&args, context),
             Self::Doctor(args) => doctor::run(&args, context),
             Self::Last(args) => last::run(&args, context),

@@ -1,38 +1,16 @@
 //! Splits output into whole lines, each with its host's prefix.
 
-use anstyle::AnsiColor;
 use lariat_base::name::HostName;
 
 use crate::output::screened;
-
-/// Colors of hosts. Red and yellow have meanings: failures and changes.
-const COLORS: [AnsiColor; 8] = [
-    AnsiColor::Cyan,
-    AnsiColor::Magenta,
-    AnsiColor::Green,
-    AnsiColor::Blue,
-    AnsiColor::BrightCyan,
-    AnsiColor::BrightMagenta,
-    AnsiColor::BrightGreen,
-    AnsiColor::BrightBlue,
-];
-
-/// A host's color, which is always the same. Hosts that differ only in a number are told apart: one after the
-/// other has the next color.
-fn color(host: &HostName) -> AnsiColor {
-    let text = host.as_str().bytes().filter(|byte| !byte.is_ascii_digit());
-    let text = text.fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    let numbers = host.as_str().split(|letter: char| !letter.is_ascii_digit());
-    let numbers = numbers.filter_map(|digits| digits.parse::<usize>().ok());
-    COLORS[numbers.fold(text, usize::wrapping_add) % COLORS.len()]
-}
+use crate::output::style::name_color;
 
 /// The prefix of a host. In color, it resets attributes that the line before left.
 pub(crate) fn prefix(host: &HostName, colors: bool) -> String {
     if !colors {
         return format!("{host}: ");
     }
-    let style = color(host).on_default();
+    let style = name_color(host.as_str()).on_default();
     format!("{}{style}{host}{style:#}: ", anstyle::Reset)
 }
 
@@ -124,7 +102,7 @@ mod tests {
             colored.starts_with("\x1b[0m\x1b[") && colored.ends_with("mweb1\x1b[0m: "),
             "{colored}"
         );
-        let of = |number: usize| color(&format!("web{number:02}").parse().unwrap());
+        let of = |number: usize| name_color(&format!("web{number:02}"));
         let eight: std::collections::BTreeSet<_> =
             (1..=8).map(|n| format!("{:?}", of(n))).collect();
         assert_eq!(eight.len(), 8, "{eight:?}");

@@ -91,6 +91,28 @@ pub(crate) fn has_colors(stream: impl AsFd) -> bool {
     }
 }
 
+/// Colors of hosts and keys. Red and yellow have meanings: failures and changes.
+const COLORS: [AnsiColor; 8] = [
+    AnsiColor::Cyan,
+    AnsiColor::Magenta,
+    AnsiColor::Green,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+    AnsiColor::BrightGreen,
+    AnsiColor::BrightBlue,
+];
+
+/// The color of a name, which is always the same. Names that differ only in a number are told apart: one after the
+/// other has the next color.
+pub(crate) fn name_color(name: &str) -> AnsiColor {
+    let text = name.bytes().filter(|byte| !byte.is_ascii_digit());
+    let text = text.fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let numbers = name.split(|letter: char| !letter.is_ascii_digit());
+    let numbers = numbers.filter_map(|digits| digits.parse::<usize>().ok());
+    COLORS[numbers.fold(text, usize::wrapping_add) % COLORS.len()]
+}
+
 /// Colors text by its meaning, if colors are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Paint(pub(crate) bool);
@@ -114,6 +136,11 @@ impl Paint {
     /// Success.
     pub(crate) fn ok(self, text: &str) -> String {
         self.with(AnsiColor::Green, text)
+    }
+
+    /// Text that stands for a name, in the name's color.
+    pub(crate) fn name(self, name: &str, text: &str) -> String {
+        self.with(name_color(name), text)
     }
 
     fn with(self, color: AnsiColor, text: &str) -> String {

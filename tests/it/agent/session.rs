@@ -9,7 +9,7 @@ use lariat_wire::link::{Link, LinkError, message_frame};
 use lariat_wire::memory::Memory;
 use lariat_wire::protocol::exec::{Ack, Command, Run, Started, Streams};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::hello::ANSWERS_UNKNOWN;
+use lariat_wire::protocol::hello::FEATURES;
 use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::session::{Ping, Pong};
@@ -81,7 +81,7 @@ fn a_request_of_a_newer_controller_is_told_and_the_session_goes_on() {
     block_on(async {
         for unknown in [kind, field] {
             let (mut link, welcome) = agent.log_in_with(&unknown).await.unwrap();
-            assert_eq!(welcome.features, ANSWERS_UNKNOWN);
+            assert_eq!(welcome.features, FEATURES);
             let failure = link.expect::<Failure>().await.unwrap();
             let told = "its lariatd 0.1.0 does not know this request";
             assert_eq!(failure.to_string(), told.replace("0.1.0", env!("CARGO_PKG_VERSION")));

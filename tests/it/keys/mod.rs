@@ -17,8 +17,8 @@ use serde_json::Value;
 
 /// Another operator of a fleet, with a home of their own.
 pub(crate) struct Operator<'a> {
-    fleet: &'a TestFleet,
-    name: &'static str,
+    pub(crate) fleet: &'a TestFleet,
+    pub(crate) name: &'static str,
     pub(crate) home: PathBuf,
 }
 

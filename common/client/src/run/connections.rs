@@ -40,6 +40,8 @@ pub struct Connections<'a> {
     retry: Retry<'a>,
     /// When the current connection was established.
     made: Option<Instant>,
+    /// The notes that the host has for this key, as the newest welcome says.
+    unread: u32,
 }
 
 /// Why a connection did not deliver the command's end.
@@ -55,7 +57,12 @@ enum Failed {
 impl<'a> Connections<'a> {
     /// Starts without a connection.
     pub fn new(host: &'a HostHandle) -> Self {
-        Self { host, retry: Retry::new(host), made: None }
+        Self { host, retry: Retry::new(host), made: None, unread: 0 }
+    }
+
+    /// The number of notes on the host that this key has not seen.
+    pub fn unread_notes(&self) -> u32 {
+        self.unread
     }
 
     /// Closes the remaining connection in order.
@@ -155,6 +162,7 @@ impl<'a> Connections<'a> {
         })?;
         self.made = Some(Instant::now());
         let boot = session.welcome.boot;
+        self.unread = session.welcome.notes.count;
         known.welcomed(boot);
         let pulse = session.link.reader.pulse().clone();
         job.reconnected(&pulse);

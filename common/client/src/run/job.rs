@@ -10,12 +10,26 @@ use std::time::Instant;
 use lariat_base::lock::lock;
 use lariat_wire::link::{LinkError, Pulse};
 use lariat_wire::protocol::exec::{Ack, Resize, StdinTaken};
+use lariat_wire::protocol::note::Note;
+use lariat_wire::protocol::status::SessionStatus;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::input::{FRAME, Input, Next};
 use super::output::{Output, QUEUE, QUEUE_OF_MANY};
 use crate::connect::Stage;
+
+/// What a host tells beside a login shell.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Which other keys have sessions.
+    Others(Vec<SessionStatus>),
+    /// A note of another key.
+    Note(Note),
+}
+
+/// Is called with what a host tells.
+type Listener = Box<dyn Fn(Told) + Send>;
 
 /// One command on one host, as the client sees it.
 pub struct Job<O, E> {
@@ -34,6 +48,7 @@ pub struct Job<O, E> {
     upward: Notify,
     /// Notifies that there is room for stdin.
     room: Notify,
+    listener: Option<Listener>,
 }
 
 /// What is sent to the host.
@@ -82,6 +97,19 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
             up: Mutex::default(),
             upward: Notify::new(),
             room: Notify::new(),
+            listener: None,
+        }
+    }
+
+    /// Passes to `listener` what the host tells beside the command.
+    #[must_use]
+    pub fn telling(self, listener: impl Fn(Told) + Send + 'static) -> Self {
+        Self { listener: Some(Box::new(listener)), ..self }
+    }
+
+    pub(crate) fn tell(&self, told: Told) {
+        if let Some(listener) = &self.listener {
+            listener(told);
         }
     }
 

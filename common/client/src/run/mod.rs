@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use at_most_once::AtMostOnce;
 pub use connections::Connections;
 pub use error::{JobStatus, RunError};
-pub use job::Job;
+pub use job::{Job, Told};
 pub use logs::{Log, LogsError, Wanted};
 pub use outcome::Outcome;
 use signals::SIGPIPE;

@@ -4,16 +4,19 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use lariat_wire::grown::Grown;
 use lariat_wire::limits::PING_AFTER;
 use lariat_wire::link::{Link, LinkError, Outbox, Reader, Writer};
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::exec::{Ack, Exit, Release, Signal, Started, StdinEnd, StdinTaken};
 use lariat_wire::protocol::job::Reading;
+use lariat_wire::protocol::note::NoteLeft;
+use lariat_wire::protocol::status::OthersHere;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
 use super::input::Next;
-use super::job::Job;
+use super::job::{Job, Told};
 use super::output::{Output, PART};
 use crate::broken::Broken;
 
@@ -118,6 +121,15 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Incoming<'_, O, E> {
                     let Reading { from } = reader.message()?;
                     self.job.begins_at(from)?;
                     self.acked = from;
+                }
+                Kind::NoteLeft => {
+                    let NoteLeft { note } = reader.message()?;
+                    self.job.tell(Told::Note(note.0));
+                }
+                Kind::OthersHere => {
+                    let OthersHere { others } = reader.message()?;
+                    let others = others.into_iter().map(|Grown(one)| one);
+                    self.job.tell(Told::Others(others.collect()));
                 }
                 Kind::StdinTaken => {
                     let taken: StdinTaken = reader.message()?;

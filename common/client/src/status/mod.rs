@@ -9,7 +9,7 @@ use lariat_base::clock::milliseconds;
 use lariat_wire::grown::Grown;
 use lariat_wire::protocol::status::{Disk, HostStatus, Report, Status};
 
-pub use object::{CountsObject, StatusObject};
+pub use object::{CountsObject, NoteObject, StatusObject};
 pub use text::describe;
 
 use crate::host::HostHandle;

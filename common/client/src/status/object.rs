@@ -2,6 +2,7 @@
 
 use lariat_wire::grown::Grown;
 use lariat_wire::protocol::audit::AuditHead;
+use lariat_wire::protocol::note::Note;
 use lariat_wire::protocol::status::{
     Disk, LimitUse, MemoryUse, Report, RunningJob, SessionStatus, TransferStatus,
 };
@@ -28,8 +29,7 @@ pub struct StatusObject<'a> {
     certificate_days: Option<i64>,
     clock_skew: Option<f64>,
     audit: Option<Audit>,
-    /// Nobody can leave any yet.
-    notes: [(); 0],
+    notes: Vec<NoteObject<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +91,24 @@ struct TransferObject<'a> {
     moved: u64,
 }
 
+/// A note.
+#[derive(Debug, Serialize)]
+pub struct NoteObject<'a> {
+    number: u32,
+    time: u64,
+    label: &'a str,
+    key: String,
+    text: &'a str,
+}
+
+impl<'a> NoteObject<'a> {
+    /// A note as an object.
+    pub fn of(note: &'a Note) -> Self {
+        let Note { number, time_ms, key, label, text } = note;
+        Self { number: *number, time: time_ms / 1000, label, key: key.to_string(), text }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct LimitObject<'a> {
     name: &'a str,
@@ -128,7 +146,7 @@ impl<'a> StatusObject<'a> {
             certificate_days: Some(certificate_days(report)),
             clock_skew,
             audit: Some(Audit { chain: hex::encode(chain), seq, hash: hex::encode(hash) }),
-            notes: [],
+            notes: report.notes.iter().map(|Grown(one)| NoteObject::of(one)).collect(),
         }
     }
 }

@@ -7,6 +7,7 @@ use lariat_base::date::clock;
 use lariat_base::escape::escape;
 use lariat_base::quantity::{bytes, percent, span};
 use lariat_wire::grown::Grown;
+use lariat_wire::protocol::note::Note;
 use lariat_wire::protocol::status::{
     Disk, LimitUse, MemoryUse, Report, RunningJob, SessionStatus, TransferStatus,
 };
@@ -23,6 +24,7 @@ pub fn describe(report: &Report, clock_skew: Option<f64>) -> String {
     paragraph(&mut text, "sessions", sessions);
     paragraph(&mut text, "jobs", report.jobs.iter().map(|Grown(one)| job(one, now)));
     paragraph(&mut text, "transfers", report.transfers.iter().map(|Grown(one)| transfer(one)));
+    paragraph(&mut text, "notes", report.notes.iter().map(|Grown(one)| note(one, now)));
     if report.unlisted > 0 {
         line(&mut text, &format!("and {} more that are not listed", report.unlisted));
     }
@@ -125,6 +127,11 @@ fn transfer(one: &TransferStatus) -> String {
     text
 }
 
+fn note(Note { number, time_ms, label, text, .. }: &Note, now: u64) -> String {
+    let [label, text] = [label, text].map(|part| escape(part.as_bytes()));
+    format!("{number} by {label} at {}: {text}", clock(time_ms / 1000, now))
+}
+
 fn paragraph(text: &mut String, name: &str, lines: impl Iterator<Item = String>) {
     let mut heading = name;
     for one in lines {
@@ -216,6 +223,13 @@ mod tests {
             jobs: vec![Grown(job)],
             transfers: vec![Grown(transfer)],
             unlisted: 3,
+            notes: vec![Grown(Note {
+                number: 7,
+                time_ms: 1_795_810_556_000,
+                key,
+                label: "bob@laptop".to_owned(),
+                text: "disk 3 is new\u{202e}".to_owned(),
+            })],
         }
     }
 
@@ -237,6 +251,7 @@ mod tests {
                      bob@laptop from 10.0.0.7:51234 since 20:15:56Z: idle
         jobs         1d1d1d1d1d1d bob@laptop since 2026-11-26 13:33Z, as www, detached: make\x0a\x1b[2J
         transfers    push of bob@laptop, 4.0/10.0 GiB (40%)
+        notes        7 by bob@laptop at 20:15:56Z: disk 3 is new\u{202e}
         and 3 more that are not listed
         ");
     }
@@ -262,7 +277,7 @@ mod tests {
             r#""verb":"push","user":null,"path":null,"bytes":10737418240,"reused":1073741824,"#,
             r#""limits":[{"name":"sessions","used":3,"total":256,"refused":2},"#,
             r#""unlisted":3,"certificate_days":312,"clock_skew":0.25,"audit":{"chain":""#,
-            &format!(r#""seq":170,"hash":"{sum}"}},"notes":[]}}"#),
+            &format!(r#""seq":170,"hash":"{sum}"}},"notes":[{{"number":7,"time":1795810556,"#),
         ] {
             assert!(object.contains(part), "{part}: {object}");
         }

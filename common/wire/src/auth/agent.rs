@@ -26,7 +26,7 @@ pub struct LoggedIn {
     pub session: SessionId,
     welcome_proof: [u8; PROOF_LEN],
     /// The features that both ends have.
-    features: u64,
+    pub features: u64,
 }
 
 /// What an agent's welcome contains besides the proof.

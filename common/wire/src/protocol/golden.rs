@@ -20,11 +20,14 @@ use super::key::{
 };
 use super::listen::{Arrived, Listen, Listening, Take};
 use super::metadata::{Metadata, Ownership, Preserve, Time, Xattr};
+use super::note::{
+    ClearNotes, Note, NoteLeft, NoteList, NoteWritten, Notes, NotesCleared, ReadNotes, WriteNote,
+};
 use super::pull::Pull;
 use super::renewal::{Install, Installed, Renew, SigningRequest};
 use super::session::{Finished, Goodbye, Ping, Pong};
 use super::status::{
-    Disk, HostStatus, LimitUse, MemoryUse, Report, RunningJob, SessionStatus, Status,
+    Disk, HostStatus, LimitUse, MemoryUse, OthersHere, Report, RunningJob, SessionStatus, Status,
     TransferStatus,
 };
 use super::transfer::{
@@ -315,6 +318,11 @@ fn doctor(s: &mut Seen) {
     check(s, &Examined { version: "0.1.0".to_owned(), time_ms: 7, buffers, findings });
 }
 
+fn note() -> Note {
+    let (key, label, text) = (KeyId([0xa1; 16]), "bob".to_owned(), "hi".to_owned());
+    Note { number: 7, time_ms: 5, key, label, text }
+}
+
 fn status(s: &mut Seen, audit: AuditHead) {
     let (key, label, since_ms) = (KeyId([0xa1; 16]), || "bob".to_owned(), 5);
     let disk = Disk {
@@ -362,13 +370,23 @@ fn status(s: &mut Seen, audit: AuditHead) {
         audit,
         disks: vec![Grown(disk)],
         limits: vec![Grown(limit)],
-        sessions: vec![Grown(session)],
+        sessions: vec![Grown(session.clone())],
         jobs: vec![Grown(job)],
         transfers: vec![Grown(transfer)],
         unlisted: 3,
+        notes: vec![Grown(note())],
     };
     check(s, &Status);
     check(s, &HostStatus { report: Grown(report) });
+    let notes = vec![Grown(note())];
+    check(s, &ReadNotes { unread: true });
+    check(s, &NoteList { list: Grown(Notes { notes }) });
+    check(s, &WriteNote { text: "hi".to_owned() });
+    check(s, &NoteWritten { number: 7 });
+    check(s, &ClearNotes { number: Some(7) });
+    check(s, &NotesCleared { count: 1 });
+    check(s, &NoteLeft { note: Grown(note()) });
+    check(s, &OthersHere { others: vec![Grown(session)] });
 }
 
 fn upgrade(s: &mut Seen, offer: &Offer) {

@@ -16,8 +16,12 @@ pub const VERSION_MAX: u16 = 2;
 /// The feature of an agent that answers a request which it does not know, and goes on.
 pub const ANSWERS_UNKNOWN: u64 = 1;
 
+/// The feature of an agent that tells of new notes while a login shell is followed, and of a controller that then
+/// expects them.
+pub const TELLS_NOTES: u64 = 2;
+
 /// The features that this code has.
-pub const FEATURES: u64 = ANSWERS_UNKNOWN;
+pub const FEATURES: u64 = ANSWERS_UNKNOWN | TELLS_NOTES;
 
 /// Length of a proof, in bytes.
 pub const PROOF_LEN: usize = 32;

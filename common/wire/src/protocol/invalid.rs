@@ -1,7 +1,8 @@
 //! Constraints on messages that their types can't ensure.
 
 use crate::limits::{
-    MAX_CERTIFICATE, MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_PATH, MAX_RULES, MAX_WORDS, MAX_XATTRS,
+    MAX_CERTIFICATE, MAX_ENTRIES, MAX_GLOB, MAX_NAME, MAX_NOTE, MAX_PATH, MAX_RULES, MAX_WORDS,
+    MAX_XATTRS,
 };
 
 /// Why a message that decodes is invalid.
@@ -96,6 +97,9 @@ pub enum Invalid {
     /// A key is named by nothing, or by more than a label or an id can be.
     #[error("no key has this label or id")]
     KeyName,
+    /// A note is empty, too long, or has control characters.
+    #[error("a note is one line of at most {MAX_NOTE} bytes, without control characters")]
+    Note,
 }
 
 /// Checks the name of the user that a request asks to act as, if any. Only the host can tell whether the user

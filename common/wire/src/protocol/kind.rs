@@ -240,6 +240,22 @@ kinds! {
     Status = 0xa0,
     /// How it is: [`super::status::HostStatus`].
     HostStatus = 0xa1,
+    /// Read notes: [`super::note::ReadNotes`].
+    ReadNotes = 0xa2,
+    /// The notes: [`super::note::NoteList`].
+    NoteList = 0xa3,
+    /// Leave a note: [`super::note::WriteNote`].
+    WriteNote = 0xa4,
+    /// It is kept: [`super::note::NoteWritten`].
+    NoteWritten = 0xa5,
+    /// Clear notes: [`super::note::ClearNotes`].
+    ClearNotes = 0xa6,
+    /// They are cleared: [`super::note::NotesCleared`].
+    NotesCleared = 0xa7,
+    /// A note of another key: [`super::note::NoteLeft`].
+    NoteLeft = 0xa8,
+    /// Who else is there: [`super::status::OthersHere`].
+    OthersHere = 0xa9,
 }
 
 impl Kind {

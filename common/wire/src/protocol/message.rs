@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use super::invalid::Invalid;
 use super::kind::Kind;
 use super::{
-    audit, can, clean, connect, doctor, exec, failure, job, key, listen, pull, renewal, session,
-    status, transfer, tree, upgrade,
+    audit, can, clean, connect, doctor, exec, failure, job, key, listen, note, pull, renewal,
+    session, status, transfer, tree, upgrade,
 };
 use crate::codec;
 
@@ -131,4 +131,12 @@ messages! {
     Take: listen::Take;
     Status: status::Status;
     HostStatus: status::HostStatus;
+    ReadNotes: note::ReadNotes;
+    NoteList: note::NoteList;
+    WriteNote: note::WriteNote, check;
+    NoteWritten: note::NoteWritten;
+    ClearNotes: note::ClearNotes;
+    NotesCleared: note::NotesCleared;
+    NoteLeft: note::NoteLeft;
+    OthersHere: status::OthersHere;
 }

@@ -19,6 +19,7 @@ mod kind;
 pub mod listen;
 mod message;
 pub mod metadata;
+pub mod note;
 pub mod pull;
 pub mod renewal;
 pub mod request;

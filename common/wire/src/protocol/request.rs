@@ -13,6 +13,7 @@ use super::job::{self, Kill, List, Logs};
 use super::key::{KeyAdd, KeyAllow, KeyList, KeyRevoke, KeyRotate};
 use super::listen::{Listen, Take};
 use super::message::Message;
+use super::note::{ClearNotes, ReadNotes, WriteNote};
 use super::pull::Pull;
 use super::renewal::{Install, Renew};
 use super::status::Status;
@@ -166,10 +167,16 @@ requests! {
         Examine, |_| Verb::Status, |_| None, First;
     }
 
-    /// Requests about how the host is.
+    /// Requests about how the host is, and notes on it.
     enum SightRequest {
         /// Ask for everything.
         Status, |_| Verb::Status, |_| None, First;
+        /// Read notes.
+        ReadNotes, |_| Verb::Status, |_| None, First;
+        /// Leave a note.
+        WriteNote, |_| Verb::Note, |_| None, Second;
+        /// Clear notes.
+        ClearNotes, |_| Verb::Note, |_| None, Second;
     }
 
     /// Requests about the audit.
@@ -220,7 +227,7 @@ pub enum Request {
     Agent(AgentRequest),
     /// For a connection through the host.
     Connect(ConnectRequest),
-    /// About how the host is.
+    /// About how the host is, and notes on it.
     Sight(SightRequest),
 }
 
@@ -383,14 +390,14 @@ mod tests {
             assert_eq!(matches!(decoded, Err(BadRequest::Codec(_))), kind.is_request(), "{kind:?}");
             assert!(!(kind.is_request() && (kind.is_session() || kind.is_bulk())), "{kind:?}");
         }
-        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 30);
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.is_request()).count(), 33);
     }
 
     #[test]
     fn what_changes_a_host_for_good_waits_for_its_proof() {
         use Kind::{
             Attach, Can, Examine, KeyList, Lane, List, Logs, Ping, Pull, Push, PushTree, ReadAudit,
-            Run, Status,
+            ReadNotes, Run, Status,
         };
 
         let early: Vec<_> = Kind::ALL.iter().filter(|kind| kind.may_precede_welcome()).collect();
@@ -398,7 +405,7 @@ mod tests {
             early,
             [
                 &Ping, &Run, &Attach, &List, &Logs, &Push, &Pull, &Lane, &PushTree, &Can,
-                &ReadAudit, &KeyList, &Examine, &Status
+                &ReadAudit, &KeyList, &Examine, &Status, &ReadNotes
             ]
         );
     }

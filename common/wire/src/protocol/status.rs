@@ -12,6 +12,7 @@ use lariat_base::name::{JobId, KeyId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::audit::AuditHead;
+use super::note::Note;
 use crate::grown::Grown;
 
 /// Asks the agent how its host is.
@@ -60,6 +61,8 @@ pub struct Report {
     pub transfers: Vec<Grown<TransferStatus>>,
     /// The number of sessions, jobs and transfers that are not listed, because there are too many.
     pub unlisted: u32,
+    /// Notes, the oldest first.
+    pub notes: Vec<Grown<Note>>,
 }
 
 impl Report {
@@ -127,6 +130,13 @@ pub struct SessionStatus {
     pub since_ms: u64,
     /// The verb of the request that it serves; empty if it serves none.
     pub doing: String,
+}
+
+/// Which other keys have sessions, as a login shell begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OthersHere {
+    /// The newest session of each other key.
+    pub others: Vec<Grown<SessionStatus>>,
 }
 
 /// A running job.

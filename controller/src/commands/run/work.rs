@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -24,6 +25,7 @@ use crate::fanout::{
 };
 use crate::home::Home;
 use crate::known_jobs::{self, KnownJob};
+use crate::notes;
 use crate::output::{json, screened};
 use crate::status;
 use crate::stdio::Stdin;
@@ -241,7 +243,12 @@ impl RunWork {
             }
         }
         let gathers = matches!(self.task.output, Output::Gather { .. });
+        let unread = running.connections.unread_notes();
         let kept = running.finish(gathers, ended.exit).await?;
+        let is_for_a_person = matches!(outlet, Outlet::Own { .. }) && !self.has_objects();
+        if unread > 0 && is_for_a_person && std::io::stdout().is_terminal() {
+            notes::show(&handle).await;
+        }
         Ok(Ran { ended, kept, has_started })
     }
 

@@ -5,11 +5,12 @@
 use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use lariat_base::clock::seconds;
 use lariat_client::HostHandle;
 use lariat_client::run::{self, Connections, Job, Outcome, SIGHUP, Signals};
-use lariat_wire::protocol::exec::{Run, Streams};
+use lariat_wire::protocol::exec::{Command, Run, Streams};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -18,6 +19,8 @@ use super::raw::{self, Raw, is_terminal};
 use crate::commands::report;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::notes;
+use crate::output::style::Paint;
 use crate::status;
 use crate::stdio::{LocalOutput, Stdin};
 
@@ -68,7 +71,14 @@ pub(in crate::commands) async fn run(
     let stdin = stdin.transpose().map_err(failed("read stdin"))?;
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
-    let job = Job::new(stdout, stderr);
+    let host = handle.name().clone();
+    let job = Job::new(stdout, stderr).telling(move |told| {
+        let now = seconds(SystemTime::now());
+        if let Some(line) = notes::lines(&host, &told, now, Paint::stderr()) {
+            // The terminal is raw. A closed stderr has no consequences.
+            let _ = rustix::io::write(rustix::stdio::stderr(), format!("\r{line}\r\n").as_bytes());
+        }
+    });
     let raw = Raw::enter().map_err(|e| failed("set up the terminal")(e.into()))?;
     if raw.is_some() {
         context.outages.overlay();
@@ -101,7 +111,11 @@ pub(in crate::commands) async fn run(
             if let Some(error) = report::error(verb, &outcome, handle, request) {
                 error.report(context.verbose);
             }
+            let unread = connections.unread_notes();
             connections.finish().await;
+            if unread > 0 && request.command != Command::Login {
+                notes::show(handle).await;
+            }
             ExitCode::from(report::status(&outcome))
         }
         End::Left => {

@@ -25,7 +25,7 @@ fn in_a_terminal(operator: &Operator<'_>, words: &[&str]) -> String {
         }
     }
     command.current_dir(lariat.get_current_dir().unwrap());
-    let line = format!("\"$0\" \"$@\"; echo do''ne");
+    let line = "\"$0\" \"$@\"; echo do''ne".to_owned();
     command.arg("-c").arg(line).arg(lariat.get_program()).args(words);
     let screen = Screen::start(&mut command);
     screen.sees("done");

@@ -123,7 +123,7 @@ const AGENT: &[Mistake] = &[
     ("sed -i \"s/^listen.*/listen = \\\"$WEB1\\\"/\" agent.toml", "lariatd --config agent.toml", 1, "listen on WEB1: address already in use; another lariatd may run already: ss -ltnp shows who listens there"),
     ("", "lariatd --config .", 78, "--config: . is a directory; try: --config ./agent.toml"),
     ("", "lariatd --config nope.toml", 78, "read nope.toml: no such file or directory"),
-    ("sed -i 's/^state/stat/' agent.toml", "lariatd check --config agent.toml", 78, "agent.toml:13: unknown key stat (did you mean state?); the keys here are: name, enrolment, listen, certificate, key, ca, keyring, state, local, admission, exec, jobs, limits, audit, upgrade, status, dial"),
+    ("sed -i 's/^state/stat/' agent.toml", "lariatd check --config agent.toml", 78, "agent.toml:13: unknown key stat (did you mean state?); the keys here are: name, enrolment, listen, certificate, key, ca, keyring, state, local, admission, exec, jobs, limits, audit, upgrade, status, dial, discover"),
     ("", "lariatd --listen here", 78, "--listen: \"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433; try: lariatd --help"),
     ("", "lariatd start", 78, "unrecognized subcommand 'start'; try: lariatd --help"),
 ];

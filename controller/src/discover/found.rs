@@ -43,14 +43,16 @@ impl Found {
         }
     }
 
-    /// The hosts, each with the address that is taken of it: the one that the inventory has already, else one of IPv4,
-    /// else any.
+    /// The hosts, each with the address that is taken of it: the one that the inventory has already, else loopback, as it
+    /// is on this machine then, else the least of IPv4, else the least.
     pub(crate) fn hosts(&self, inventory: &Inventory) -> Vec<(&HostName, &Address)> {
         let taken = |(name, all): (&'_ HostName, &'_ Vec<Address>)| {
             let known = inventory.host(name).ok().and_then(|host| host.address.clone());
             let rank = |address: &&Address| {
                 let ip = address.host().parse::<IpAddr>().ok();
-                (Some(*address) != known.as_ref(), !ip.is_some_and(|ip| ip.is_ipv4()), ip.is_none())
+                let [is_here, is_ipv4] =
+                    [ip.is_some_and(|ip| ip.is_loopback()), ip.is_some_and(|ip| ip.is_ipv4())];
+                (Some(*address) != known.as_ref(), !is_here, !is_ipv4, ip.is_none(), ip)
             };
             all.iter().enumerate().min_by_key(|(_, address)| rank(address)).map(|(at, _)| at)
         };

@@ -353,7 +353,7 @@ enrolls_over_ssh() {
     done
     lariat enroll h1 --ssh bob@127.0.0.1 || die "enroll over sudo, after two cuts"
     lariat run h1 -- true || die "a command after that"
-    [[ $(ls /etc/lariat) == $'agent.toml\nhost.key\nhost.pem\nkeyring.toml' && $(ls /usr/local/bin) == lariatd ]] \
+    [[ $(ls /etc/lariat) == $'agent.toml\nca.pem\nhost.key\nhost.pem\nkeyring.toml' && $(ls /usr/local/bin) == lariatd ]] \
         || die "left behind: $(ls /etc/lariat /usr/local/bin)"
     ok "by a user with sudo, after two cuts"
 

@@ -7,7 +7,7 @@ mod places;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId};
@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::keyring::Keyring;
+use crate::keyring::{Entry, Keyring};
+use crate::policy::Clock;
 use crate::transport::{BoxStream, Detached, Movable};
 use places::{Place, Places};
 
@@ -169,11 +170,12 @@ fn start(
 async fn end_unpermitted(lot: Arc<Lot>, mut keyring: watch::Receiver<Arc<Keyring>>) {
     loop {
         let present = Arc::clone(&keyring.borrow_and_update());
-        let now = std::time::SystemTime::now();
+        // The key has logged in: its dates counted then.
+        let clock = Clock { now: SystemTime::now(), is_set: true };
         lot.places().retain(|host, waiting| {
-            let may = |entry: &Arc<crate::keyring::Entry>| {
-                let is_over = entry.not_after.is_some_and(|end| end < now);
-                !is_over && entry.park.as_ref().is_some_and(|park| park.value == *host)
+            let may = |entry: &Arc<Entry>| {
+                entry.is_current(clock)
+                    && entry.park.as_ref().is_some_and(|park| park.value == *host)
             };
             present.entry(waiting.key).is_some_and(may)
         });

@@ -38,7 +38,8 @@ fn connections_go_through_the_host_and_each_direction_ends_by_itself() {
 #[test]
 fn nothing_listens_where_one_is_refused() {
     let to = server();
-    let (fleet, _agent) = with_rules(&format!("verbs = [\"connect\"]\nconnect = [\"{to}\"]\n"));
+    let (fleet, _agent) =
+        TestFleet::with_rules(&format!("verbs = [\"connect\"]\nconnect = [\"{to}\"]\n"));
     let here = free();
     let [good, bad] = [to.port(), to.port() ^ 1].map(|port| format!("{here}:127.0.0.1:{port}"));
     let args = ["forward", "web1", "-L", &good, "-L", &format!("0:127.0.0.1:{}", to.port() ^ 1)];
@@ -55,7 +56,7 @@ fn nothing_listens_where_one_is_refused() {
     // A port that is taken here.
     let error = fleet.fails(255, ["forward", "web1", "-L", &good]);
     assert!(error.contains(&format!("listen on {here}: address already in use")), "{error}");
-    let (fleet, _agent) = with_rules("verbs = [\"run\"]\n");
+    let (fleet, _agent) = TestFleet::with_rules("verbs = [\"run\"]\n");
     let error = fleet.fails(255, ["forward", "web1", "-D", "0"]);
     assert!(error.contains("not permitted to connect"), "{error}");
     for (args, part) in [
@@ -83,7 +84,8 @@ fn socks(proxy: SocketAddr, request: &[u8]) -> (u8, TcpStream) {
 fn a_proxy_goes_where_its_clients_ask_and_the_key_may() {
     let (to, closed) = (server(), free());
     let places = format!("\"localhost:{}\", \"{to}\", \"{closed}\"", to.port());
-    let (fleet, _agent) = with_rules(&format!("verbs = [\"connect\"]\nconnect = [{places}]\n"));
+    let (fleet, _agent) =
+        TestFleet::with_rules(&format!("verbs = [\"connect\"]\nconnect = [{places}]\n"));
     let mut forward = Forward::start(&fleet, &["-D", "0"]);
     let proxy = forward.listening();
     let address =
@@ -131,7 +133,7 @@ fn the_ports_stay_while_the_host_is_away() {
 fn a_rule_that_is_narrowed_ends_what_it_permitted() {
     let to = server();
     let rules = |places: &str| format!("verbs = [\"connect\"]\nconnect = [{places}]\n");
-    let (fleet, agent) = with_rules(&rules(&format!("\"{to}\"")));
+    let (fleet, agent) = TestFleet::with_rules(&rules(&format!("\"{to}\"")));
     let mut forward = Forward::start(&fleet, &["-L", &format!("0:{to}")]);
     let at = forward.listening();
     let mut open = TcpStream::connect(at).unwrap();

@@ -102,16 +102,6 @@ pub(crate) fn bytes(len: usize) -> Vec<u8> {
     (0..=255).cycle().take(len).collect()
 }
 
-/// A host whose key has these rules.
-fn with_rules(rules: &str) -> (TestFleet, Agent) {
-    let fleet = TestFleet::new();
-    fleet.enroll("web1", "127.0.0.1:1");
-    fleet.set_rules("web1", rules);
-    let agent = fleet.start("web1");
-    fleet.set_address("web1", agent.address);
-    (fleet, agent)
-}
-
 /// Whether nobody listens there.
 fn is_closed(at: SocketAddr) -> bool {
     TcpStream::connect(at).is_err()

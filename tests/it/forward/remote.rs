@@ -47,7 +47,7 @@ fn a_place_that_is_not_there_closes_the_connection_and_no_other() {
 fn it_listens_only_where_the_key_may() {
     let at = free();
     let rules = format!("verbs = [\"run\", \"listen\"]\nlisten = [\"{at}\", \"0.0.0.0:*\"]\n");
-    let (fleet, agent) = with_rules(&rules);
+    let (fleet, agent) = TestFleet::with_rules(&rules);
     let refused = |spec: &str| {
         let error = fleet.fails(255, ["forward", "web1", "-R", spec]);
         assert!(error.contains("not permitted to listen"), "{error}");
@@ -76,7 +76,8 @@ fn it_listens_only_where_the_key_may() {
     assert_eq!(open.read(&mut [0; 9]).unwrap_or_default(), 0);
     assert_eq!(forward.wait().code(), Some(255));
     assert!(is_closed(at));
-    let (fleet, _agent) = with_rules("verbs = [\"run\", \"listen\"]\nusers = [\"root\"]\n");
+    let (fleet, _agent) =
+        TestFleet::with_rules("verbs = [\"run\", \"listen\"]\nusers = [\"root\"]\n");
     let error = fleet.fails(255, ["forward", "web1", "-R", "80:localhost:80"]);
     assert!(error.contains("has no port below 1024"), "{error}");
     let error = fleet.fails(255, ["forward", "web1", "-R", "0.0.0.0:8080:localhost:80"]);

@@ -10,7 +10,7 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
 use rustix::process::{Pid, Signal, test_kill_process};
 
-use super::{directory, refused, with_rules};
+use super::{directory, refused};
 
 /// How soon a change must have ended what it does not permit. A busy machine takes longer than one that is not.
 const SOON: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
@@ -54,7 +54,7 @@ fn error_of(run: Child) -> String {
 
 #[test]
 fn a_narrower_rule_ends_what_it_does_not_permit() {
-    let (fleet, agent) = with_rules(RUN);
+    let (fleet, agent) = TestFleet::with_rules(RUN);
     let (run, pid) = stays(&fleet, &[]);
     // The same rules on other lines change nothing.
     fleet.set_rules("web1", &format!("# the same\n{RUN}"));
@@ -70,7 +70,7 @@ fn a_narrower_rule_ends_what_it_does_not_permit() {
 
 #[test]
 fn a_key_that_is_gone_has_no_sessions_and_no_jobs() {
-    let (fleet, agent) = with_rules(RUN);
+    let (fleet, agent) = TestFleet::with_rules(RUN);
     let (run, followed) = stays(&fleet, &[]);
     let marker = directory(&fleet, "").join("pid");
     let line = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", marker.display());
@@ -98,7 +98,7 @@ fn a_key_that_is_gone_has_no_sessions_and_no_jobs() {
 
 #[test]
 fn jobs_of_a_key_that_went_while_the_agent_was_away_are_ended_at_its_start() {
-    let (fleet, agent) = with_rules(RUN);
+    let (fleet, agent) = TestFleet::with_rules(RUN);
     let marker = directory(&fleet, "").join("pid");
     let line = format!("echo $$ > {}; exec sleep 1000", marker.display());
     fleet.ok(["run", "--detach", "web1", "--", &line]);
@@ -114,7 +114,7 @@ fn jobs_of_a_key_that_went_while_the_agent_was_away_are_ended_at_its_start() {
 
 #[test]
 fn a_date_that_passes_ends_what_runs() {
-    let (fleet, agent) = with_rules(RUN);
+    let (fleet, agent) = TestFleet::with_rules(RUN);
     let (run, pid) = stays(&fleet, &[]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let day = now % 86_400 + 2;
@@ -139,7 +139,7 @@ fn fleet_date(seconds: u64) -> String {
 
 #[test]
 fn a_transfer_that_is_no_longer_permitted_ends() {
-    let (fleet, agent) = with_rules(RUN);
+    let (fleet, agent) = TestFleet::with_rules(RUN);
     let up = directory(&fleet, "up");
     let mut push = fleet.lariat();
     push.args(["push", "--reconnect", "0", "-", &format!("web1:{}/file", up.display())]);

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{directory, refused, with_rules};
+use lariat_testing::fleet::TestFleet;
+
+use super::{directory, refused};
 
 /// Rules with these commands, each a list of words as in TOML.
 fn commands(list: &str) -> String {
@@ -13,7 +15,7 @@ fn commands(list: &str) -> String {
 #[test]
 fn a_command_that_a_pattern_names_runs_and_others_do_not() {
     let list = "[\"/usr/bin/printf\", \"%s-\", \"*\", \"..\"], [\"/usr/bin/id\", \"-u\"], [\"/usr/bin/id\"]";
-    let (fleet, _agent) = with_rules(&commands(list));
+    let (fleet, _agent) = TestFleet::with_rules(&commands(list));
     assert_eq!(fleet.ok(["run", "web1", "--", "printf", "%s-", "a b", "c"]), "a b-c-");
     assert_eq!(fleet.ok(["run", "web1", "--", "/usr/bin/printf", "%s-", "a"]), "a-");
     let uid = rustix::process::geteuid().as_raw();
@@ -44,7 +46,7 @@ fn a_command_that_a_pattern_names_runs_and_others_do_not() {
 
 #[test]
 fn nothing_of_how_a_command_runs_is_the_callers_choice() {
-    let (fleet, _agent) = with_rules(&commands("[\"/usr/bin/id\", \"-u\"]"));
+    let (fleet, _agent) = TestFleet::with_rules(&commands("[\"/usr/bin/id\", \"-u\"]"));
     fs::write(fleet.path("script"), "id\n").unwrap();
     for options in [
         &["--", "id -u"][..],
@@ -73,7 +75,7 @@ fn nothing_of_how_a_command_runs_is_the_callers_choice() {
 #[test]
 fn input_needs_a_rule_of_its_own() {
     let (fleet, _agent) =
-        with_rules(&format!("{}stdin = true\n", commands("[\"/usr/bin/wc\", \"-c\"]")));
+        TestFleet::with_rules(&format!("{}stdin = true\n", commands("[\"/usr/bin/wc\", \"-c\"]")));
     let mut run = fleet.lariat();
     fs::write(fleet.path("input"), "12345").unwrap();
     run.args(["run", "web1", "-i", "--", "wc", "-c"]);
@@ -89,7 +91,7 @@ fn a_program_is_the_one_that_root_put_there() {
         // Only directories of root count.
         return;
     }
-    let (fleet, agent) = with_rules(&commands("[\"/usr/bin/id\", \"-u\"]"));
+    let (fleet, agent) = TestFleet::with_rules(&commands("[\"/usr/bin/id\", \"-u\"]"));
     drop(agent);
     let [open, own] = ["open", "own"].map(|name| directory(&fleet, name));
     for (directory, mode) in [(&open, 0o777), (&own, 0o755)] {
@@ -116,7 +118,7 @@ fn a_program_is_the_one_that_root_put_there() {
 
 #[test]
 fn jobs_of_others_are_as_if_they_were_not_there() {
-    let (fleet, _agent) = with_rules(&commands("[\"/usr/bin/sleep\", \"*\"]"));
+    let (fleet, _agent) = TestFleet::with_rules(&commands("[\"/usr/bin/sleep\", \"*\"]"));
     let line = fleet.ok(["run", "web1", "--detach", "--", "sleep", "1000"]);
     let job = line.split_whitespace().last().unwrap().to_owned();
     assert!(fleet.ok(["jobs", "web1"]).contains("sleep"));

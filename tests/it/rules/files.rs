@@ -10,7 +10,7 @@ use lariat_testing::files::{assert_same, names, random_file};
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::rng::number;
 
-use super::{directory, refused, with_rules};
+use super::{directory, refused};
 
 /// A host that has `up` to push to and `down` to pull from, with `out` beside them.
 fn with_roots() -> (TestFleet, Agent) {
@@ -290,7 +290,8 @@ fn a_confined_user_stays_in_the_root_too() {
 
 #[test]
 fn a_list_that_is_empty_permits_nothing() {
-    let (fleet, _agent) = with_rules("verbs = [\"push\", \"pull\"]\npush = []\npull = []\n");
+    let (fleet, _agent) =
+        TestFleet::with_rules("verbs = [\"push\", \"pull\"]\npush = []\npull = []\n");
     fs::write(fleet.path("file"), "new").unwrap();
     let error = refused(&fleet, ["push", "file", "web1:/tmp/x"]);
     assert!(error.contains("push: keyring.toml:10 has no directory above /tmp/x"), "{error}");

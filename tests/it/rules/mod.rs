@@ -8,18 +8,7 @@ mod files;
 use std::fs;
 use std::path::PathBuf;
 
-use lariat_testing::agent::Agent;
 use lariat_testing::fleet::TestFleet;
-
-/// A fleet whose host gives its key these rules.
-fn with_rules(rules: &str) -> (TestFleet, Agent) {
-    let fleet = TestFleet::new();
-    fleet.enroll("web1", "127.0.0.1:1");
-    fleet.set_rules("web1", rules);
-    let agent = fleet.start("web1");
-    fleet.set_address("web1", agent.address);
-    (fleet, agent)
-}
 
 /// Runs `lariat`, which must be refused by a rule, and returns its one line.
 fn refused<'a>(fleet: &TestFleet, args: impl IntoIterator<Item = &'a str>) -> String {

@@ -44,6 +44,16 @@ impl TestFleet {
         (fleet, agent)
     }
 
+    /// A fleet with one host, `web1`, which gives its key these rules, and its running agent.
+    pub fn with_rules(rules: &str) -> (Self, Agent) {
+        let fleet = Self::new();
+        fleet.enroll("web1", "127.0.0.1:1");
+        fleet.set_rules("web1", rules);
+        let agent = fleet.start("web1");
+        fleet.set_address("web1", agent.address);
+        (fleet, agent)
+    }
+
     /// A path in the test's working directory, outside the controller's home.
     pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.directory.path().join("work").join(name.as_ref())

@@ -43,7 +43,7 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// A connection waits no longer.
     left: Notify,
-    /// The same key listens there anew.
+    /// The key has begun another listener at this address.
     superseded: Notify,
     is_gone: watch::Sender<bool>,
     bytes: AtomicU64,

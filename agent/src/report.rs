@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use lariat_base::clock::{milliseconds, since_boot};
+use lariat_base::clock::{milliseconds, since_boot, whole_milliseconds};
 use lariat_base::name::{KeyId, SessionId};
 use lariat_wire::grown::Grown;
 use lariat_wire::protocol::failure::Limit;
@@ -56,8 +56,8 @@ pub(crate) fn report(agent: &Agent, asker: Asker) -> Report {
     Report {
         version: VERSION.to_owned(),
         kernel: host::kernel(),
-        up_ms: whole_ms(since_boot()),
-        agent_ms: whole_ms(agent.began.elapsed()),
+        up_ms: whole_milliseconds(since_boot()),
+        agent_ms: whole_milliseconds(agent.began.elapsed()),
         processors: host::processors(),
         load: host::load(),
         memory: host::memory(),
@@ -108,10 +108,6 @@ fn cut<T>(list: &mut Vec<T>) -> usize {
     let more = list.len().saturating_sub(Report::MOST);
     list.truncate(Report::MOST);
     more
-}
-
-fn whole_ms(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn disk(disk: Disk) -> Grown<Disk> {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lariat_base::clock::whole_milliseconds;
 use lariat_base::name::{BootId, HostName};
 use lariat_wire::protocol::exec::Run;
 
@@ -71,7 +72,7 @@ impl Settings {
 
     /// The first message to the supervisor that runs this request.
     pub(super) fn begin(&self, mut run: Run, act_as: &ActAs, program: Option<Vec<u8>>) -> Begin {
-        let cap = u64::try_from(self.max_grace.as_millis()).unwrap_or(u64::MAX);
+        let cap = whole_milliseconds(self.max_grace);
         run.grace_ms = run.grace_ms.min(cap);
         let become_user = match act_as {
             ActAs::Agent(_) => None,

@@ -13,7 +13,7 @@ pub(super) const MOST: usize = 32;
 const OFTEN: usize = 4;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The same note within this many milliseconds is one.
+/// A key that leaves a note again within this many milliseconds leaves one note.
 const AGAIN_MS: u64 = 60_000;
 
 /// Most keys that are known to have seen a note.

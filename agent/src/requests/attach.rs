@@ -1,6 +1,6 @@
 //! `attach`: continues a job that the key started on an earlier connection.
 
-use lariat_base::clock::since_boot;
+use lariat_base::clock::{since_boot, whole_milliseconds};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::exec::Attach;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
@@ -19,7 +19,7 @@ pub(super) async fn serve(
     permit: Permit<'_>,
     session: &Session,
 ) -> Result<(), LinkError> {
-    let up_ms = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
+    let up_ms = whole_milliseconds(since_boot());
     let unknown = Failure::request(Cause::NoSuchJob { up_ms });
     go_on(link, attach, unknown, permit, session).await
 }

@@ -1,6 +1,6 @@
 //! Finds the job that a request names.
 
-use lariat_base::clock::since_boot;
+use lariat_base::clock::{since_boot, whole_milliseconds};
 use lariat_base::name::JobId;
 use lariat_wire::protocol::failure::{Cause, Failure};
 
@@ -13,7 +13,7 @@ pub(super) async fn find(session: &Session, job: JobId, all_keys: bool) -> Resul
     let key = (!all_keys).then_some(session.owner());
     let found = session.agent.jobs.find(key, job).await.map_err(Failure::from)?;
     found.ok_or_else(|| {
-        let up_ms = u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX);
+        let up_ms = whole_milliseconds(since_boot());
         Failure::request(Cause::NoSuchJob { up_ms })
     })
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use lariat_base::clock::milliseconds;
+use lariat_base::clock::{milliseconds, whole_milliseconds};
 use lariat_base::name::JobId;
 use lariat_wire::auth::agent::{LoggedIn, Said};
 use lariat_wire::link::{Link, LinkError, hello_frame};
@@ -279,5 +279,5 @@ fn welcome(login: &LoggedIn, key: &Entry, agent: &Agent) -> Vec<u8> {
 }
 
 fn goodbye() -> Goodbye {
-    Goodbye { retry_after_ms: u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX) }
+    Goodbye { retry_after_ms: whole_milliseconds(RETRY_AFTER) }
 }

@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use lariat_base::clock::whole_milliseconds;
 use lariat_base::escape::escape;
 use lariat_base::os_error::io_error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -85,7 +86,7 @@ pub(super) fn check(new: &Path, config: &Path, downgrade: bool) -> Result<String
 
 /// How long a new agent has to be confirmed.
 pub(super) fn limit(config: &Config) -> u64 {
-    u64::try_from(config.upgrade.confirm.as_millis()).unwrap_or(u64::MAX)
+    whole_milliseconds(config.upgrade.confirm)
 }
 
 /// Whether a program's header (elf(5)) names another architecture than that of this process's own.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use lariat_base::clock::since_boot;
+use lariat_base::clock::{since_boot, whole_milliseconds};
 use lariat_base::os_error::io_error;
 use lariat_base::private;
 use rustix::fs::{FlockOperation, flock};
@@ -85,7 +85,7 @@ impl Now {
 
 /// Milliseconds since the host was booted.
 pub(super) fn milliseconds() -> u64 {
-    u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX)
+    whole_milliseconds(since_boot())
 }
 
 impl FileId {

@@ -12,8 +12,12 @@ pub fn since_boot() -> Duration {
 
 /// Milliseconds since 1970; 0 for an earlier time.
 pub fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    whole_milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// The whole milliseconds of a span; [`u64::MAX`] if there are more.
+pub fn whole_milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Seconds since 1970; 0 for an earlier time.

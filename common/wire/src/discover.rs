@@ -14,9 +14,9 @@ use crate::limits::MAX_DATAGRAM;
 /// The UDP port of agents that can be found.
 pub const PORT: u16 = 7433;
 
-/// The groups that probes are sent to: of this network segment, by their addresses.
+/// The IPv4 group that probes are sent to: of this network segment, by its address.
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 255, 74, 33);
-/// The same for IPv6: link-local.
+/// The IPv6 group that probes are sent to: link-local.
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x7433);
 
 /// The hop limit of every probe, and of none that a router has passed on.

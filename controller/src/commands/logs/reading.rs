@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use lariat_base::clock::whole_milliseconds;
 use lariat_base::lock::lock;
 use lariat_base::name::HostName;
 use lariat_client::run::{self, Connections, LogsError, Outcome, Signals, Wanted};
@@ -205,7 +206,7 @@ async fn follow(
         env: Vec::new(),
         streams: Streams::Followed { stdin: false },
         timeout_ms: None,
-        grace_ms: u64::try_from(handle.reconnect().as_millis()).unwrap_or(u64::MAX),
+        grace_ms: whole_milliseconds(handle.reconnect()),
     };
     let (mut connections, mut signals) = (Connections::new(handle), Signals::none());
     let outcome = run::resume(&mut connections, &mut signals, &request, None, job).await;

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::pin::pin;
 use std::process::ExitCode;
 
+use lariat_base::clock::whole_milliseconds;
 use lariat_base::name::JobId;
 use lariat_client::run::{self, Connections, Job, Signals};
 use lariat_client::{Address, HostHandle};
@@ -182,7 +183,7 @@ fn request(
         env,
         streams,
         timeout_ms: None,
-        grace_ms: u64::try_from(handle.reconnect().as_millis()).unwrap_or(u64::MAX),
+        grace_ms: whole_milliseconds(handle.reconnect()),
     };
     check(&request, "rsh")?;
     Ok(request)

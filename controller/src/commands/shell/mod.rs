@@ -9,6 +9,7 @@ mod raw;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lariat_base::clock::whole_milliseconds;
 use lariat_base::name::JobId;
 use lariat_wire::protocol::exec::{Command, Run};
 
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         env: terminal::variables().collect(),
         streams: terminal::streams(),
         timeout_ms: None,
-        grace_ms: u64::try_from(reconnect.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: whole_milliseconds(reconnect),
     };
     check(&request, "shell")?;
     block_on(terminal::run("shell", &request, &handle, true, context))

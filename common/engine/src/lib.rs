@@ -34,6 +34,7 @@ mod lane;
 mod lanes;
 mod metadata;
 mod offload;
+mod page_buffer;
 mod progress;
 mod receive;
 mod send;

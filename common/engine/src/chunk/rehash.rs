@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::hash;
 use super::reconcile::indices;
 use super::sparse::SparseReader;
+use crate::page_buffer::PageBuffer;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::{Hash, Range};
 
@@ -44,7 +45,7 @@ pub(crate) fn each<T: Send + 'static>(
         return Ok(taken);
     }
     std::thread::Builder::new().name("rehash".to_owned()).spawn(move || {
-        let (mut file, mut buffer) = (SparseReader::new(file), vec![0; CHUNK]);
+        let (mut file, mut buffer) = (SparseReader::new(file), PageBuffer::new(CHUNK));
         for index in indices(&ranges) {
             let read = read_chunk(&mut file, size, index, &mut buffer);
             let done = read.map(|bytes| work(index, bytes));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::rehash::chunk_len;
 use super::sparse::SparseReader;
+use crate::page_buffer::PageBuffer;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::Hash;
 
@@ -22,7 +23,7 @@ pub(crate) fn hash_rest(file: &File, most: u64) -> io::Result<Hash> {
 /// Hashes the first `size` bytes of a file, as long as `is_wanted`. A file that is shorter gives
 /// [`io::ErrorKind::UnexpectedEof`].
 pub(crate) fn hash(file: Arc<File>, size: u64, is_wanted: impl Fn() -> bool) -> io::Result<Hash> {
-    let (mut file, mut buffer) = (SparseReader::new(file), vec![0; CHUNK]);
+    let (mut file, mut buffer) = (SparseReader::new(file), PageBuffer::new(CHUNK));
     let mut hasher = blake3::Hasher::new();
     for index in 0..size.div_ceil(CHUNK as u64) {
         if !is_wanted() {

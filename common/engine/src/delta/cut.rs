@@ -12,6 +12,7 @@ use fastcdc::v2020::{self, Normalization};
 
 use super::{Params, Piece, Seed};
 use crate::chunk::sparse::SparseReader;
+use crate::page_buffer::PageBuffer;
 
 /// Bytes that are read at once, at a multiple of this size, so that hashes of these bytes cover whole
 /// subtrees. Together with the longest piece of most files they fit a core's second-level cache.
@@ -26,7 +27,7 @@ pub struct Cutter {
     /// The offset of the next read.
     unread: u64,
     size: u64,
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     /// The part of the buffer that was read and is not cut.
     start: usize,
     end: usize,
@@ -38,7 +39,7 @@ impl Cutter {
     pub fn new(file: Arc<File>, size: u64, params: Params, seed: Seed) -> Self {
         let room = params.max() + BLOCK;
         let room = usize::try_from(size).map_or(room, |size| room.min(size));
-        let buffer = vec![0; room];
+        let buffer = PageBuffer::new(room);
         let (file, scan) = (SparseReader::new(file), Scan::new(params, seed));
         Self { file, scan, unread: 0, size, buffer, start: 0, end: 0 }
     }

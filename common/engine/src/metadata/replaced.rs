@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use crate::confined::Dir;
+use crate::page_buffer::PageBuffer;
 
 /// How many bytes are compared at once.
 const STEP: usize = 256 * 1024;
@@ -64,7 +65,7 @@ impl Replaced {
 }
 
 fn equal(one: &File, other: &File, range: Range<u64>) -> io::Result<bool> {
-    let (mut a, mut b) = (vec![0; STEP], vec![0; STEP]);
+    let (mut a, mut b) = (PageBuffer::new(STEP), PageBuffer::new(STEP));
     let mut at = range.start;
     while at < range.end {
         let len = usize::try_from(range.end - at).map_or(STEP, |left| left.min(STEP));

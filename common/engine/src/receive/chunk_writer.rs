@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::file::body::Body;
+use crate::page_buffer::PageBuffer;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::failure::{Action, Failure};
 
@@ -15,20 +16,20 @@ const AHEAD: usize = 2;
 /// The thread that writes. A drop waits for its end.
 pub(super) struct ChunkWriter {
     body: Arc<Body>,
-    chunks: Option<SyncSender<(u64, Vec<u8>)>>,
+    chunks: Option<SyncSender<(u64, PageBuffer)>>,
     /// Buffers of written chunks.
-    free: Receiver<Vec<u8>>,
+    free: Receiver<PageBuffer>,
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
 impl ChunkWriter {
     /// Starts the thread. It writes where nothing was written before.
     pub(super) fn start(body: Arc<Body>, sparse: bool) -> Result<Self, Failure> {
-        let (chunks, waiting) = sync_channel::<(u64, Vec<u8>)>(AHEAD);
+        let (chunks, waiting) = sync_channel::<(u64, PageBuffer)>(AHEAD);
         let (written, free) = channel();
         for _ in 0..AHEAD {
             // Can't fail: the receiver lives in this function.
-            let _ = written.send(vec![0; CHUNK]);
+            let _ = written.send(PageBuffer::new(CHUNK));
         }
         let into = Arc::clone(&body);
         let work = move || {
@@ -46,11 +47,11 @@ impl ChunkWriter {
 
     /// Hands a chunk over, and returns a free buffer of [`CHUNK`] bytes. Waits while too many chunks are
     /// pending.
-    pub(super) fn write(&mut self, index: u64, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    pub(super) fn write(&mut self, index: u64, bytes: PageBuffer) -> Result<PageBuffer, Failure> {
         let sent = self.chunks.as_ref().is_some_and(|chunks| chunks.send((index, bytes)).is_ok());
         match self.free.recv() {
             Ok(mut free) if sent => {
-                free.resize(CHUNK, 0);
+                free.resize(CHUNK);
                 Ok(free)
             }
             // The thread ends early only after a failure.

@@ -16,6 +16,7 @@ use crate::chunk::rehash::chunk_len;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
 use crate::lanes::Joined;
+use crate::page_buffer::PageBuffer;
 
 /// Takes chunks until the transfer is over or the sender ends the lane. Adds them to `taken`.
 pub(crate) async fn receive_lane<S: AsyncRead + AsyncWrite>(
@@ -69,7 +70,7 @@ pub(crate) struct LaneChunks {
     /// The destination's path, for failures.
     path: Vec<u8>,
     decoder: Decoder,
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
 }
 
 impl LaneChunks {
@@ -77,7 +78,7 @@ impl LaneChunks {
     pub(crate) fn new(joined: Joined<ReceiveFile>) -> Option<Self> {
         let (offer, path) = joined.with(|file, _| (file.offer.clone(), file.path.clone()))?;
         let joined = Arc::new(joined);
-        Some(Self { joined, offer, path, decoder: Decoder::new(), buffer: Vec::new() })
+        Some(Self { joined, offer, path, decoder: Decoder::new(), buffer: PageBuffer::default() })
     }
 
     /// Takes a chunk. A failure of this end is that of the file.
@@ -106,7 +107,7 @@ impl LaneChunks {
         }
         let len = chunk_len(self.offer.size.unwrap_or_default(), head.index);
         if self.buffer.is_empty() {
-            self.buffer = vec![0; CHUNK];
+            self.buffer = PageBuffer::new(CHUNK);
         }
         let out = &mut self.buffer[..len];
         // A chunk that was cut off is sent again, on another connection.

@@ -11,6 +11,7 @@ use crate::chunk::rehash::chunk_len;
 use crate::delta::{BadDelta, Gaps, Layout, Op};
 use crate::error::TransferError;
 use crate::file::partial::Likeness;
+use crate::page_buffer::PageBuffer;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::Failure;
@@ -24,7 +25,7 @@ pub(super) struct Rebuild {
     writer: ChunkWriter,
     /// The incomplete chunk: its index, and its first `filled` bytes.
     index: u64,
-    chunk: Vec<u8>,
+    chunk: PageBuffer,
     filled: usize,
     /// How the content so far compares with the basis.
     likeness: Likeness,
@@ -40,7 +41,7 @@ impl Rebuild {
         writer: ChunkWriter,
     ) -> Self {
         let layout = Layout::new(basis_size, Gaps::new(missing, size));
-        let chunk = vec![0; CHUNK];
+        let chunk = PageBuffer::new(CHUNK);
         let whole =
             missing.iter().map(|range| range.count).sum::<u64>() == size.div_ceil(CHUNK as u64);
         let likeness =
@@ -64,9 +65,9 @@ impl Rebuild {
     }
 
     /// The incomplete chunk: its index and its bytes so far. All other chunks are written.
-    pub(super) fn begun(mut self) -> Option<(u64, Vec<u8>)> {
+    pub(super) fn begun(mut self) -> Option<(u64, PageBuffer)> {
         let written = self.writer.finish();
-        self.chunk.truncate(self.filled);
+        self.chunk.resize(self.filled);
         (written.is_ok() && self.filled > 0).then_some((self.index, self.chunk))
     }
 
@@ -134,7 +135,7 @@ impl Rebuild {
     ) -> Result<(), TransferError> {
         if self.filled == chunk_len(self.size, self.index) {
             let mut chunk = std::mem::take(&mut self.chunk);
-            chunk.truncate(self.filled);
+            chunk.resize(self.filled);
             let hash = hash::chunk(self.index, &chunk);
             self.chunk = self.writer.write(self.index, chunk)?;
             self.filled = 0;

@@ -18,6 +18,7 @@ use crate::chunk::rehash::{Rehashed, chunk_len};
 use crate::chunk::sum::sum;
 use crate::delta::BadDelta;
 use crate::error::TransferError;
+use crate::page_buffer::PageBuffer;
 use crate::progress::Progress;
 use crate::transferred::Transferred;
 use lariat_wire::limits::CHUNK;
@@ -57,7 +58,7 @@ pub(crate) struct Receiver<'a> {
     /// Hashes that were not sent yet.
     hashed: Hashes,
     pub(super) decoder: Decoder,
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: PageBuffer,
     /// The sender has sent Complete.
     pub(crate) is_complete: bool,
 }
@@ -103,7 +104,7 @@ impl<'a> Receiver<'a> {
         }
         progress.begin(offer.size, had);
         received.size = size;
-        let buffer = vec![0; offer.size.map_or(CHUNK, |size| chunk_len(size, 0))];
+        let buffer = PageBuffer::new(offer.size.map_or(CHUNK, |size| chunk_len(size, 0)));
         Ok(Self {
             target,
             path,

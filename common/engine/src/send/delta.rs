@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite> Sender<'_, S> {
         let thread = DeltaThread::start(file, size, params, basis);
         let mut thread = thread.map_err(|why| self.stuck(why))?;
         let mut progress = Progress::new(self.source.offer(), have);
-        self.buffer.resize(CHUNK, 0);
+        self.buffer.resize(CHUNK);
         loop {
             tokio::select! {
                 found = thread.next() => match found {

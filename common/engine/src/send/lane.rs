@@ -15,6 +15,7 @@ use super::queue::{Next, SentChunk};
 use crate::chunk::encode::Encoder;
 use crate::error::TransferError;
 use crate::lanes::Joined;
+use crate::page_buffer::PageBuffer;
 use crate::source::{Source, SummedChunk};
 use crate::wakeup::Changes;
 
@@ -85,7 +86,7 @@ struct LaneSender<'a> {
     source: Source,
     pace: Pace,
     encoder: Encoder,
-    buffer: Vec<u8>,
+    buffer: PageBuffer,
     changes: Changes,
     /// Chunks that it has begun to send.
     sent: u64,
@@ -98,7 +99,7 @@ impl<'a> LaneSender<'a> {
             |file: &mut SendFile, _| (file.source.another(), file.sending, file.pace.clone());
         let Some((source, sending, pace)) = joined.with(share) else { return Ok(None) };
         let encoder = Encoder::new(sending.compress).map_err(|error| source.read_error(&error))?;
-        let (buffer, changes) = (Vec::new(), joined.changes());
+        let (buffer, changes) = (PageBuffer::default(), joined.changes());
         Ok(Some(Self { joined, source, pace, encoder, buffer, changes, sent: 0 }))
     }
 

@@ -18,6 +18,7 @@ use crate::chunk::rehash;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
 use crate::lanes::Lanes;
+use crate::page_buffer::PageBuffer;
 use crate::progress::Progress;
 use crate::source::Source;
 use crate::source::{SinceOpened, SummedChunk};
@@ -61,7 +62,7 @@ pub(crate) struct Sender<'a, S> {
     cancel: &'a Cancel,
     encoder: Encoder,
     pub(super) pace: Pace,
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: PageBuffer,
     /// What is known of each chunk.
     read: Vec<AsRead>,
     sent: &'a mut Transferred,
@@ -96,7 +97,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
             let why = "the file is larger than a transfer can be".to_owned();
             return Err(source.failure(Cause::BadRequest(why)).into());
         }
-        let buffer = vec![0; offer.size.map_or(CHUNK, |size| rehash::chunk_len(size, 0))];
+        let buffer = PageBuffer::new(offer.size.map_or(CHUNK, |size| rehash::chunk_len(size, 0)));
         sent.size = offer.size.unwrap_or_default();
         let pace = Pace::new(how.rate, Instant::now());
         let read = vec![AsRead::Not; chunks];

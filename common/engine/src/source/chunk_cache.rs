@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::chunks::{ChunkBytes, Chunks, FileChunks, SummedChunk};
+use crate::page_buffer::PageBuffer;
 use lariat_base::lock::lock;
 use lariat_wire::protocol::transfer::Sum;
 
@@ -38,7 +39,7 @@ struct Cached {
 
 #[derive(Clone)]
 struct CachedChunk {
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<PageBuffer>,
     sum: Sum,
 }
 
@@ -76,14 +77,14 @@ impl CachedFile {
 }
 
 impl Chunks for CachedFile {
-    fn chunk(&mut self, index: u64, _buffer: Vec<u8>) -> io::Result<SummedChunk> {
+    fn chunk(&mut self, index: u64, _buffer: PageBuffer) -> io::Result<SummedChunk> {
         let slot = self.cache.slot((self.number, index));
         // Others that need the chunk now wait until it is read.
         let mut slot = lock(&slot);
         let chunk = if let Some(chunk) = &*slot {
             chunk.clone()
         } else {
-            let mut bytes = Vec::new();
+            let mut bytes = PageBuffer::default();
             self.file.read(index, &mut bytes)?;
             let sum = self.file.sum(&bytes);
             slot.insert(CachedChunk { bytes: Arc::new(bytes), sum }).clone()
@@ -123,19 +124,19 @@ mod tests {
             ChunkBytes::Shared(bytes) => bytes,
             ChunkBytes::Own(..) => panic!("it is not cached"),
         };
-        let first = one.chunk(0, Vec::new()).unwrap();
+        let first = one.chunk(0, PageBuffer::default()).unwrap();
         assert_eq!(first.sum, sum(7, &vec![0; CHUNK]));
         // A second read would see the change.
         file.write_all_at(b"x", 0).unwrap();
-        let again = one.for_another().chunk(0, Vec::new()).unwrap();
+        let again = one.for_another().chunk(0, PageBuffer::default()).unwrap();
         assert!(Arc::ptr_eq(&shared(first), &shared(again)));
-        assert_eq!(other.chunk(0, Vec::new()).unwrap().bytes[0], b'x');
+        assert_eq!(other.chunk(0, PageBuffer::default()).unwrap().bytes[0], b'x');
         for index in 1..=CAPACITY as u64 {
-            one.chunk(index, Vec::new()).unwrap();
+            one.chunk(index, PageBuffer::default()).unwrap();
         }
         assert_eq!(cache.cached.lock().unwrap().slots.len(), CAPACITY);
-        assert_eq!(one.chunk(0, Vec::new()).unwrap().bytes[0], b'x');
+        assert_eq!(one.chunk(0, PageBuffer::default()).unwrap().bytes[0], b'x');
         file.set_len(5).unwrap();
-        assert!(one.chunk(1, Vec::new()).is_err());
+        assert!(one.chunk(1, PageBuffer::default()).is_err());
     }
 }

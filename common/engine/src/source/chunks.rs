@@ -8,13 +8,14 @@ use std::sync::Arc;
 use crate::chunk::rehash::chunk_len;
 use crate::chunk::sparse::SparseReader;
 use crate::chunk::sum::sum;
+use crate::page_buffer::PageBuffer;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::protocol::transfer::Sum;
 
 /// The chunks of one source.
 pub(crate) trait Chunks: Send {
     /// Reads and sums chunk `index`. The result may use `buffer`; see [`ChunkBytes::into_buffer`].
-    fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> io::Result<SummedChunk>;
+    fn chunk(&mut self, index: u64, buffer: PageBuffer) -> io::Result<SummedChunk>;
 
     /// Fills `buffer` with the bytes at `offset`.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
@@ -32,16 +33,16 @@ pub(crate) struct SummedChunk {
 /// The bytes of a chunk, in a buffer of the sender's own or shared with other senders.
 pub(crate) enum ChunkBytes {
     /// They fill the buffer's beginning up to this length.
-    Own(Vec<u8>, usize),
-    Shared(Arc<Vec<u8>>),
+    Own(PageBuffer, usize),
+    Shared(Arc<PageBuffer>),
 }
 
 impl ChunkBytes {
     /// A buffer for the next chunk.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
+    pub(crate) fn into_buffer(self) -> PageBuffer {
         match self {
             Self::Own(buffer, _) => buffer,
-            Self::Shared(_) => Vec::new(),
+            Self::Shared(_) => PageBuffer::default(),
         }
     }
 }
@@ -78,10 +79,10 @@ impl FileChunks {
 
     /// Reads chunk `index` into the beginning of `buffer`, which becomes as long as it must be, and returns the
     /// chunk's length.
-    pub(crate) fn read(&mut self, index: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, index: u64, buffer: &mut PageBuffer) -> io::Result<usize> {
         let len = chunk_len(self.size, index);
         if buffer.len() < len {
-            buffer.resize(len, 0);
+            buffer.resize(len);
         }
         self.reader.read_exact_at(&mut buffer[..len], index * CHUNK as u64)?;
         Ok(len)
@@ -94,7 +95,7 @@ impl FileChunks {
 }
 
 impl Chunks for FileChunks {
-    fn chunk(&mut self, index: u64, mut buffer: Vec<u8>) -> io::Result<SummedChunk> {
+    fn chunk(&mut self, index: u64, mut buffer: PageBuffer) -> io::Result<SummedChunk> {
         let len = self.read(index, &mut buffer)?;
         let sum = self.sum(&buffer[..len]);
         Ok(SummedChunk { bytes: ChunkBytes::Own(buffer, len), sum })

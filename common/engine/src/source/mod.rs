@@ -24,6 +24,7 @@ use crate::confined::Base;
 use crate::error::{failed, sys_failed};
 use crate::metadata::kind::{file_kind, not_a_file};
 use crate::metadata::xattrs;
+use crate::page_buffer::PageBuffer;
 use chunk_cache::CachedFile;
 pub use chunk_cache::ChunkCache;
 pub(crate) use chunks::SummedChunk;
@@ -208,7 +209,7 @@ impl Source {
     }
 
     /// Reads and hashes chunk `index`, perhaps into `buffer`.
-    pub(crate) fn chunk(&mut self, index: u64, buffer: Vec<u8>) -> Result<SummedChunk, Failure> {
+    pub(crate) fn chunk(&mut self, index: u64, buffer: PageBuffer) -> Result<SummedChunk, Failure> {
         self.chunks.chunk(index, buffer).map_err(|error| self.read_error(&error))
     }
 

@@ -16,6 +16,16 @@ port=7433
 . "$here/lib.sh"
 scope() { systemctl list-units --plain --no-legend 'lariatd-jobs-*.scope' | awk 'NR == 1 { print $1 }'; }
 
+# The group of the jobs' groups, by any process that prepares or watches over jobs; it may end while it is looked at.
+jobs_group() {
+    local pid group
+    for pid in $(pgrep -x lariat-jobs); do
+        group=$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null) || continue
+        [[ -z $group ]] || { echo "/sys/fs/cgroup${group%/*}"; return; }
+    done
+    die "no process of jobs is there"
+}
+
 install_agent() {
     install -D -m 0755 "$programs/lariatd" /usr/bin/lariatd
     install -D -m 0644 "$units/lariatd.service" /etc/systemd/system/lariatd.service
@@ -90,7 +100,7 @@ restarts_in_silence() {
 }
 
 limits_each_job() {
-    local file; file=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(pgrep -x lariat-jobs | head -n 1)/cgroup" | sed 's|/[^/]*$||')
+    local file; file=$(jobs_group)
     if ! grep -qs pids "$file/cgroup.subtree_control"; then
         echo "skipped: no pids controller of cgroup v2 here"
         return
@@ -111,7 +121,7 @@ limits_each_job() {
 }
 
 kills_a_job_that_eats_all_memory() {
-    local file; file=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(pgrep -x lariat-jobs | head -n 1)/cgroup" | sed 's|/[^/]*$||')
+    local file; file=$(jobs_group)
     if ! grep -qs memory "$file/cgroup.subtree_control"; then
         echo "skipped: no memory controller of cgroup v2 here"
         return

@@ -32,6 +32,8 @@ pub mod verb;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod versions;
 
 pub use kind::{Kind, UnknownKind};
 pub use message::{Message, decode_any};

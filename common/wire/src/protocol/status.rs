@@ -6,7 +6,7 @@
 //!                ←    HostStatus, or Failed
 //! ```
 //!
-//! Everything below [`HostStatus`] may get further fields, at its end.
+//! What is [`Grown`] may get further fields, at its end. [`MemoryUse`] is not.
 
 use lariat_base::name::{JobId, KeyId, SessionId};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lariat_base::name::JobId;
 use lariat_base::secret::Secret;
 use lariat_testing::bare_agent::{BareAgent, Setup, TRANSFER};
-use lariat_testing::wait::{PATIENCE, block_on, block_on_within, until};
+use lariat_testing::wait::{PATIENCE, block_on, block_on_within, until, until_told};
 use lariat_wire::auth::proof::key_id;
 use lariat_wire::frame::Header;
 use lariat_wire::link::{Link, LinkError, hello_frame, message_frame, read_hello};
@@ -137,9 +137,7 @@ fn a_key_has_half_of_the_jobs_and_one_that_ended_counts_no_more() {
         let request = kill(1);
         let (_, kind) = asked(&agent, &agent.key, &request).await.unwrap();
         assert_eq!(kind, Kind::Killed);
-        while start(3).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_told(async || start(3).await.is_none().then_some(())).await;
         for job in [2, 3] {
             asked(&agent, &agent.key, &kill(job)).await.unwrap();
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lariat_base::secret::Secret;
 use lariat_testing::bare_agent::{BareAgent, Setup};
-use lariat_testing::wait::{PATIENCE, block_on};
+use lariat_testing::wait::{PATIENCE, block_on, until_told};
 use lariat_wire::link::{hello_frame, read_hello};
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::session::{Ping, Pong};
@@ -112,9 +112,7 @@ fn failing_again_and_again_closes_the_door_for_a_while_and_a_probe_does_not() {
         let began = Instant::now();
         assert!(deny().await.is_err());
         // The source is admitted again after a while.
-        while agent.log_in_with(&[]).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_told(async || agent.log_in_with(&[]).await.ok()).await;
         assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     });
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use lariat_testing::binaries::binaries;
 use lariat_testing::fake_agent::{FakeAgent, Heard};
+use lariat_testing::wait;
 use lariat_wire::protocol::exec::{self, Ack, Streams};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 
 struct World {
@@ -375,9 +377,15 @@ fn three_hundred_megabytes_pass_through_ten() {
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
-    // A slow reader first: what it does not read must not accumulate here.
-    std::thread::sleep(Duration::from_millis(300));
-    let mut peak = 0;
+    // A slow reader first: what it does not read must not accumulate here. It begins once the pipe is full and the
+    // controller's memory has not grown for a while.
+    let (mut peak, mut steady) = (0, 0);
+    wait::until("the controller to wait", || {
+        let (is_full, now) = (ioctl_fionread(&stdout).unwrap() > 0, peak_memory(child.id())?);
+        steady = if is_full && now == peak { steady + 1 } else { 0 };
+        peak = now;
+        (steady == 50).then_some(())
+    });
     loop {
         let len = stdout.read(&mut buffer).unwrap();
         if len == 0 {

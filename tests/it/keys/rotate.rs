@@ -44,6 +44,7 @@ fn no_login_fails_while_the_key_is_replaced() {
                 let output = bob.run(&["ping", host]);
                 assert!(output.status.success(), "{output:?}");
                 logins.fetch_add(1, Ordering::Relaxed);
+                // The pace of the logins, which is that of three busy operators.
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
@@ -112,6 +113,7 @@ fn a_rotation_that_is_killed_anywhere_locks_nobody_out() {
         let mut command = bob.lariat();
         command.args(["key", "rotate", "all"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut rotating = command.spawn().unwrap();
+        // Each is killed at another moment, whatever it does then.
         std::thread::sleep(Duration::from_millis(delay));
         // It may be through already.
         let _ = rotating.kill();

@@ -6,12 +6,25 @@ use std::time::{Duration, Instant};
 /// How long a test waits for a state before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a state is polled that somebody else must be asked for.
+const EVERY: Duration = Duration::from_millis(10);
+
 /// Polls `state` until it returns something.
 ///
 /// # Panics
 /// If it has not within [`PATIENCE`]; `what` names what was waited for.
 pub fn until<T>(what: &str, state: impl FnMut() -> Option<T>) -> T {
     until_or(state, || what.to_owned())
+}
+
+/// Polls `state`, which asks somebody, until it returns something. To be called within [`block_on`], which limits it.
+pub async fn until_told<T>(mut state: impl AsyncFnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(value) = state().await {
+            return value;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// Polls `state` until it returns something.

@@ -148,6 +148,7 @@ async fn serve(
             if tokio::io::AsyncWriteExt::write_all(&mut stream, &[byte]).await.is_err() {
                 return;
             }
+            // The pace of a peer that sends byte after byte.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
@@ -43,6 +44,25 @@ fn all_ended(fleet: &TestFleet) {
         let jobs = listed(fleet, "all");
         jobs.iter().all(|job| job["state"] != "running").then_some(())
     });
+}
+
+/// Starts a command whose lines on stdout are read as they come.
+fn start(fleet: &TestFleet, args: &[&str]) -> (Child, Receiver<String>) {
+    let mut command = fleet.lariat();
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (tell, told) = channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    (child, told)
+}
+
+/// The next line. If none comes, fails with what other commands say of the jobs: whether they have written it.
+fn next(fleet: &TestFleet, lines: &Receiver<String>) -> String {
+    lines.recv_timeout(wait::PATIENCE).unwrap_or_else(|error| {
+        let say = |args: &[&str]| format!("{args:?}: {:?}", fleet.run(args));
+        panic!("{error}: {}, {}", say(&["jobs", "all"]), say(&["logs", "all"]))
+    })
 }
 
 /// Sets a host's address to one where nothing listens.
@@ -191,12 +211,9 @@ fn those_that_run_are_followed_to_their_end() {
     let line = format!("echo begun; {}; echo over; exit 4", waiting(&gate));
     detach(&fleet, "h[0001-0002]", &line);
     let follow = || {
-        let mut logs = fleet.lariat();
-        logs.args(["logs", "all", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut logs = logs.spawn().unwrap();
-        let mut lines = BufReader::new(logs.stdout.take().unwrap()).lines();
+        let (logs, lines) = start(&fleet, &["logs", "all", "-f"]);
         for _ in 0..2 {
-            assert!(lines.next().unwrap().unwrap().ends_with(": begun"));
+            assert!(next(&fleet, &lines).ends_with(": begun"));
         }
         (logs, lines)
     };
@@ -207,7 +224,7 @@ fn those_that_run_are_followed_to_their_end() {
     assert_eq!((left.status.signal(), text(&left.stderr)), (Some(2), ""));
     let (mut logs, lines) = follow();
     std::fs::write(gate, "").unwrap();
-    let mut rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let mut rest: Vec<String> = lines.iter().collect();
     rest.sort_unstable();
     assert_eq!(rest, ["h0001: over", "h0002: over"]);
     assert!(logs.wait().unwrap().success());
@@ -283,12 +300,9 @@ fn jobs_of_one_run_are_killed_and_followed_together() {
     let line = format!("trap 'exit 7' INT; echo up; {}; exit 0", waiting(&gate));
     let (hosts, job) = detach(&fleet, "all", &line);
     assert_eq!(hosts, "h[0001-0003]");
-    let mut attach = fleet.lariat();
-    attach.args(["attach", "all"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut attach = attach.spawn().unwrap();
-    let mut lines = BufReader::new(attach.stdout.take().unwrap()).lines();
+    let (attach, lines) = start(&fleet, &["attach", "all"]);
     for _ in 0..3 {
-        assert!(lines.next().unwrap().unwrap().ends_with(": up"));
+        assert!(next(&fleet, &lines).ends_with(": up"));
     }
     let one = fleet.ok(["kill", "h000[2]", &job[..20], "-s", "INT"]);
     assert!(one.starts_with("h0002: SIGINT sent to job "), "{one}");

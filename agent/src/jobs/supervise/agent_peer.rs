@@ -45,19 +45,21 @@ pub(super) struct AgentPeer {
     state: SentState,
     frame: Vec<u8>,
     sent: usize,
+    /// The socket had no room for a message with a descriptor, which is made again.
+    is_full: bool,
 }
 
 impl AgentPeer {
     /// The agent that started the job.
     pub(super) fn first(socket: UnixStream, inbox: Inbox) -> Self {
         let state = SentState { hello: true, ..SentState::default() };
-        Self { socket, inbox, follows: true, state, frame: Vec::new(), sent: 0 }
+        Self { socket, inbox, follows: true, state, frame: Vec::new(), sent: 0, is_full: false }
     }
 
     /// An agent that connected later. It only observes the job until it sends `Follow`.
     pub(super) fn later(socket: UnixStream) -> Self {
         let (inbox, state) = (Inbox::default(), SentState::default());
-        Self { socket, inbox, follows: false, state, frame: Vec::new(), sent: 0 }
+        Self { socket, inbox, follows: false, state, frame: Vec::new(), sent: 0, is_full: false }
     }
 
     /// Sends that another session follows the job now, unless the socket is full.
@@ -68,16 +70,21 @@ impl AgentPeer {
         let _ = channel::send(self.socket.as_fd(), &rest, &[], SendFlags::DONTWAIT);
     }
 
-    /// Whether a message is partly sent, so that the loop must poll for writability.
+    /// Whether a message waits for room in the socket, so that the loop must poll for writability.
     pub(super) fn is_waiting(&self) -> bool {
+        self.is_full || self.is_unsent()
+    }
+
+    fn is_unsent(&self) -> bool {
         self.sent < self.frame.len()
     }
 
     /// Sends what has changed, as far as the socket takes it.
     pub(super) fn speak(&mut self, view: &View<'_>) -> io::Result<()> {
+        self.is_full = false;
         loop {
             let mut fd = None;
-            if !self.is_waiting() {
+            if !self.is_unsent() {
                 let Some((message, with)) = self.state.next(view) else { return Ok(()) };
                 self.frame = channel::message(&message).map_err(io::Error::other)?;
                 self.sent = 0;
@@ -91,7 +98,7 @@ impl AgentPeer {
                         // The descriptor is attached to the first byte, which was not sent.
                         self.state.moves = [0; 2];
                         self.frame.clear();
-                        self.sent = 0;
+                        (self.sent, self.is_full) = (0, true);
                     }
                     return Ok(());
                 }
@@ -150,8 +157,46 @@ impl SentState {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
     use super::*;
     use crate::jobs::words::End;
+
+    /// A stream's tail with a byte, so that its file is announced.
+    fn tail(stream: Stream, directory: &OwnedFd) -> Store {
+        let (read, mut write) = io::pipe().unwrap();
+        io::Write::write_all(&mut write, b"x").unwrap();
+        let mut spool = Spool::new(stream);
+        spool.fill(read.as_fd(), directory.as_fd()).unwrap();
+        Store::Tail(spool)
+    }
+
+    #[test]
+    fn a_file_that_a_full_socket_did_not_take_is_announced_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = File::open(directory.path()).unwrap().into();
+        let stores = Stream::ALL.map(|stream| tail(stream, &directory));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let view =
+            View { pid: None, stores: stores.each_ref(), taken: StdinTaken::default(), exit: None };
+        ours.set_nonblocking(true).unwrap();
+        let mut filler = 0;
+        while let Ok(len) = rustix::io::write(&ours, &[0; 64]) {
+            filler += len;
+        }
+        let mut peer = AgentPeer::first(ours, Inbox::default());
+        peer.speak(&view).unwrap();
+        assert!(peer.is_waiting());
+        io::Read::read_exact(&mut &theirs, &mut vec![0; filler]).unwrap();
+        peer.speak(&view).unwrap();
+        assert!(!peer.is_waiting());
+        let mut inbox = Inbox::default();
+        inbox.receive(theirs.as_fd(), rustix::net::RecvFlags::DONTWAIT).unwrap();
+        let frame = inbox.frame().unwrap().unwrap();
+        assert!(matches!(frame.message().unwrap(), Some(ToAgent::Spool(_))));
+        assert!(inbox.fd().is_some());
+    }
 
     #[test]
     fn each_state_is_sent_once_and_the_exit_last() {

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lariat_engine::Progress;
+use lariat_engine::{Again, Progress};
+use lariat_wire::protocol::failure::{Action, Cause, Failure};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 /// How far a transfer has come, in bytes.
 #[derive(Debug, Default)]
@@ -11,10 +14,43 @@ pub struct Meter {
     total: AtomicU64,
     had: AtomicU64,
     moved: AtomicU64,
-    /// What all transfers in this direction have moved.
-    all_moved: Counter,
-    /// What their receivers had already.
-    all_had: Counter,
+    all: TransferCounters,
+}
+
+/// What all transfers in one direction add up to.
+#[derive(Clone, Debug, Default)]
+pub struct TransferCounters {
+    /// Bytes that were moved.
+    pub moved: Counter,
+    /// Bytes that the receivers had already.
+    pub had: Counter,
+    /// Chunks that were sent once more, in either direction.
+    pub again: Family<AgainLabel, Counter>,
+}
+
+/// Why a chunk was sent once more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgainLabel {
+    cause: &'static str,
+}
+
+impl AgainLabel {
+    /// What arrived was not what had been sent.
+    const SUM: Self = Self { cause: "sum" };
+
+    /// All of them.
+    pub fn all() -> [Self; 4] {
+        [Self::of(Again::Cut), Self::of(Again::Differs), Self::of(Again::Lane), Self::SUM]
+    }
+
+    fn of(why: Again) -> Self {
+        let cause = match why {
+            Again::Cut => "cut",
+            Again::Differs => "differs",
+            Again::Lane => "lane",
+        };
+        Self { cause }
+    }
 }
 
 /// A [`Meter`]'s figures.
@@ -30,8 +66,8 @@ pub struct Metered {
 
 impl Meter {
     /// The meter of one of the transfers that these counters count.
-    pub fn counting(all_moved: Counter, all_had: Counter) -> Self {
-        Self { all_moved, all_had, ..Self::default() }
+    pub fn counting(all: TransferCounters) -> Self {
+        Self { all, ..Self::default() }
     }
 
     /// More bytes belong to the transfer.
@@ -42,13 +78,25 @@ impl Meter {
     /// The receiver has more bytes already.
     pub fn had(&self, bytes: u64) {
         add(&self.had, bytes);
-        self.all_had.inc_by(bytes);
+        self.all.had.inc_by(bytes);
     }
 
     /// More bytes were moved.
     pub fn moved(&self, bytes: u64) {
         add(&self.moved, bytes);
-        self.all_moved.inc_by(bytes);
+        self.all.moved.inc_by(bytes);
+    }
+
+    /// So many chunks were sent once more.
+    pub fn again(&self, why: Again, chunks: u64) {
+        self.all.again.get_or_create(&AgainLabel::of(why)).inc_by(chunks);
+    }
+
+    /// The transfer, or one of its files, failed. If what arrived was not what had been sent, it will be sent again.
+    pub fn failed(&self, failure: &Failure) {
+        if (failure.action, &failure.cause) == (Action::Verify, &Cause::Mismatch) {
+            self.all.again.get_or_create(&AgainLabel::SUM).inc();
+        }
     }
 
     /// The figures.
@@ -66,6 +114,10 @@ impl Progress for Meter {
 
     fn moved(&self, bytes: u64) {
         self.moved(bytes);
+    }
+
+    fn again(&self, why: Again, chunks: u64) {
+        self.again(why, chunks);
     }
 }
 

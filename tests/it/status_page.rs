@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries::binaries;
+use lariat_testing::faulty::{Fault, Faulty};
 use lariat_testing::files::{random_file, remote, text as path_text};
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::output::text;
@@ -86,6 +87,42 @@ fn what_happens_is_counted() {
         let value = metric(&body, name).unwrap_or_else(|| panic!("{name}: {body}"));
         assert!((least..=most).contains(&value), "{name}: {value}");
     }
+}
+
+#[test]
+fn chunks_that_are_sent_once_more_are_counted_by_cause() {
+    let (fleet, agent) = serving("127.0.0.1:0");
+    let at = address(&agent);
+    let counted = |body: &str, cause: &str| {
+        let name = format!("lariat_transfer_chunk_retries_total{{cause=\"{cause}\"}}");
+        metric(body, &name).unwrap().to_string()
+    };
+    let all = || {
+        let (_, body) = get(at, "/metrics");
+        ["cut", "differs", "lane", "sum"].map(|cause| counted(&body, cause))
+    };
+    assert_eq!(all(), ["0", "0", "0", "0"]);
+    let (source, directory) = (fleet.path("source"), fleet.path("directory"));
+    random_file(&source, 8 << 20, 1);
+    fs::create_dir(&directory).unwrap();
+    let push = [
+        "push".to_owned(),
+        path_text(&source),
+        remote(&directory.join("there")),
+        "--streams=1".to_owned(),
+    ];
+    let faulty =
+        Faulty::start(agent.address, Fault { cut_up: Some(5_000_000), ..Fault::default() });
+    fleet.set_address("web1", faulty.address);
+    fleet.fails(255, push.iter().map(String::as_str).chain(["--reconnect", "0"]));
+    fleet.set_address("web1", agent.address);
+    // The first chunk that is left is not what was sent.
+    let left = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    let partial = left.into_iter().find(|path| path.extension().unwrap() == "part").unwrap();
+    fs::File::options().write(true).open(partial).unwrap().write_all(b"differs").unwrap();
+    fleet.ok(&push);
+    assert!(fs::read(&source).unwrap() == fs::read(directory.join("there")).unwrap());
+    assert_eq!(all(), ["1", "1", "0", "0"]);
 }
 
 #[test]

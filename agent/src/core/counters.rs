@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::outcome::Outcome;
-use crate::meter::Meter;
+use crate::meter::{AgainLabel, Meter, TransferCounters};
 use crate::policy::Rule;
 
 /// The upper bounds of the buckets of requests' durations, in seconds: from a look to a long transfer.
@@ -30,6 +30,7 @@ pub struct Counters {
     durations: Family<VerbLabel, Histogram, fn() -> Histogram>,
     moved: Family<DirectionLabel, Counter>,
     reused: Family<DirectionLabel, Counter>,
+    again: Family<AgainLabel, Counter>,
     output: Counter,
 }
 
@@ -70,6 +71,7 @@ impl Default for Counters {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             moved: Family::default(),
             reused: Family::default(),
+            again: Family::default(),
             output: Counter::default(),
         };
         // What has not happened yet is zero, so that an alert on its first time works.
@@ -79,6 +81,9 @@ impl Default for Counters {
         }
         for limit in [Limit::Sessions, Limit::Jobs, Limit::Memory, Limit::Output] {
             drop(counters.limits.get_or_create(&LimitLabel { limit: limit_name(limit) }));
+        }
+        for label in AgainLabel::all() {
+            drop(counters.again.get_or_create(&label));
         }
         for cause in LOGIN_CAUSES {
             drop(counters.login_failures.get_or_create(&CauseLabel { cause }));
@@ -105,6 +110,8 @@ impl Counters {
         registry.register_with_unit("transfer", help, Unit::Bytes, self.moved.clone());
         let help = "Bytes of files that were there already";
         registry.register_with_unit("transfer_reused", help, Unit::Bytes, self.reused.clone());
+        let help = "Chunks of files that were sent once more";
+        registry.register("transfer_chunk_retries", help, self.again.clone());
         let help = "Bytes that commands have written";
         registry.register_with_unit("command_output", help, Unit::Bytes, self.output.clone());
     }
@@ -128,10 +135,11 @@ impl Counters {
     pub(super) fn meter(&self, is_push: bool) -> Meter {
         let [pull, push] = DIRECTIONS;
         let label = DirectionLabel { direction: if is_push { push } else { pull } };
-        Meter::counting(
-            self.moved.get_or_create_owned(&label),
-            self.reused.get_or_create_owned(&label),
-        )
+        Meter::counting(TransferCounters {
+            moved: self.moved.get_or_create_owned(&label),
+            had: self.reused.get_or_create_owned(&label),
+            again: self.again.clone(),
+        })
     }
 
     /// Somebody has logged in.

@@ -39,6 +39,6 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             Ok(Outcome::Done(Done { text, files, bytes, sum: None }))
         }
         Err(TransferError::Local(failure)) => Ok(Outcome::Failed(failure)),
-        Err(error) => transfer_ended(Err(error)),
+        Err(error) => transfer_ended(Err(error), &files.meter),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
             }
             let given = give(link, &mut source, lanes.carry(pull.sending), files).await;
             drop(joinable);
-            transfer_ended(given)
+            transfer_ended(given, &files.meter)
         }
         Ok(files::Sent::Tree(source)) => serve_tree(link, *source, &pull, files).await,
         Ok(files::Sent::LeftOut) => {
@@ -70,5 +70,5 @@ async fn serve_tree<S: AsyncRead + AsyncWrite>(
         done = send_tree(link, source, Avoid::new(), pull.sending, &logged, &cancel, &mut counts) => done,
         never = files.stopping(&cancel) => match never {},
     };
-    transfer_ended(done.map(|settled| tree_done(&settled, &counts, "went")))
+    transfer_ended(done.map(|settled| tree_done(&settled, &counts, "went")), &files.meter)
 }

@@ -26,7 +26,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         Ok(ReceivedFile { running, joinable, target, commit }) => {
             let taken = take(link, target, &push.offer, &commit, &running.cancel, files).await;
             drop(joinable);
-            transfer_ended(taken)
+            transfer_ended(taken, &files.meter)
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }

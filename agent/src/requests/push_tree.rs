@@ -35,7 +35,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         Ok(ReceivedTree { running, joinable, arrival }) => {
             let taken = take(link, arrival, &running, files).await;
             drop(joinable);
-            transfer_ended(taken)
+            transfer_ended(taken, &files.meter)
         }
         Err(failure) => Ok(Outcome::Failed(failure)),
     }

@@ -1,7 +1,7 @@
 //! What the requests that move files have in common.
 
 use lariat_engine::tree::{Counts, Side, Watch};
-use lariat_engine::{TransferError, Transferred};
+use lariat_engine::{Again, TransferError, Transferred};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::{Change, Settled};
@@ -27,7 +27,12 @@ impl Watch for Logged<'_> {
         self.0.moved(bytes);
     }
 
+    fn again(&self, why: Again, chunks: u64) {
+        self.0.again(why, chunks);
+    }
+
     fn missed(&self, failure: &Failure, side: Side) {
+        self.0.failed(failure);
         // Failures at the controller's end are the controller's to report.
         if side == Side::Here {
             debug!("missed: {failure}");
@@ -56,14 +61,20 @@ pub(super) fn tree_done(settled: &Settled, counts: &Counts, way: &str) -> Done {
 }
 
 /// The outcome of a transfer. A failure of this end has been reported to the peer already.
-pub(super) fn transfer_ended(outcome: Result<Done, TransferError>) -> Result<Outcome, LinkError> {
+pub(super) fn transfer_ended(
+    outcome: Result<Done, TransferError>,
+    meter: &Meter,
+) -> Result<Outcome, LinkError> {
     match outcome {
         Ok(done) => Ok(Outcome::Done(done)),
         Err(
             TransferError::Local(failure)
             | TransferError::Remote(failure)
             | TransferError::Missed(failure),
-        ) => Ok(Outcome::Over(failure.to_string())),
+        ) => {
+            meter.failed(&failure);
+            Ok(Outcome::Over(failure.to_string()))
+        }
         Err(TransferError::Link(error)) => Err(error),
     }
 }
@@ -75,7 +86,8 @@ pub(super) async fn dry_run(
 ) -> Result<Outcome, LinkError> {
     tokio::select! {
         done = Box::pin(work) => {
-            transfer_ended(done.map(|done| format!("a dry run of {} bytes", done.size).into()))
+            let done = done.map(|done| format!("a dry run of {} bytes", done.size).into());
+            transfer_ended(done, &files.meter)
         }
         cause = files.stopped() => Ok(Outcome::Failed(Failure::request(cause))),
     }

@@ -269,6 +269,7 @@ impl FromWorker<'_> {
             }
             if frame.kind == Failure::KIND {
                 failure = worker.message::<Failure>().ok();
+                failure.iter().for_each(|failure| self.meter.failed(failure));
             }
             said(self.request, frame, worker, &mut done);
             match self.request {

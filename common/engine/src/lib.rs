@@ -48,7 +48,7 @@ pub use error::TransferError;
 pub use file::{Busy, CommitOptions, Opened, Owner, Partial};
 pub use lane::{ReceiveLanes, SendLanes, receive_lane, send_lane};
 pub use metadata::{Namespaces, ResolvedOverrides, account};
-pub use progress::{Progress, Unwatched};
+pub use progress::{Again, Progress, Unwatched};
 pub use receive::{Receiving, Stream, Target, receive};
 pub use send::{SendOptions, send};
 pub use source::{CachedSource, ChunkCache, Source};

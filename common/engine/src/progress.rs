@@ -6,6 +6,19 @@ pub trait Progress {
     fn begin(&self, size: Option<u64>, have: u64);
     /// More bytes have been sent or received.
     fn moved(&self, bytes: u64);
+    /// So many chunks are sent, or came, once more.
+    fn again(&self, _why: Again, _chunks: u64) {}
+}
+
+/// Why a chunk is sent once more. Each end counts what it knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// A cut connection had brought only its beginning: the rest is sent.
+    Cut,
+    /// What the receiver has of an earlier attempt, or of its basis, differs.
+    Differs,
+    /// The lane that had sent it was lost.
+    Lane,
 }
 
 /// Observes nothing.

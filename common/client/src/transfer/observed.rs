@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use lariat_engine::Progress;
 use lariat_engine::tree::{Side, Watch};
+use lariat_engine::{Again, Progress};
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 
@@ -45,6 +45,10 @@ impl Progress for Observed<'_> {
         self.moved.set(self.moved.get() + bytes);
         self.progress.moved(bytes);
     }
+
+    fn again(&self, why: Again, chunks: u64) {
+        self.progress.again(why, chunks);
+    }
 }
 
 /// Passes a tree's events on to the caller's observer, and records how much remains.
@@ -80,6 +84,10 @@ impl Watch for ObservedTree<'_> {
     fn moved(&self, bytes: u64) {
         self.there.set(self.there.get().saturating_add(bytes));
         self.watch.moved(bytes);
+    }
+
+    fn again(&self, why: Again, chunks: u64) {
+        self.watch.again(why, chunks);
     }
 
     fn missed(&self, failure: &Failure, side: Side) {

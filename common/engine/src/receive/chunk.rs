@@ -8,6 +8,7 @@ use crate::chunk::hash;
 use crate::chunk::rehash::chunk_len;
 use crate::chunk::sum::sum;
 use crate::error::TransferError;
+use crate::progress::Again;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, Outbox, Reader};
 use lariat_wire::protocol::failure::{Action, Cause};
@@ -26,13 +27,12 @@ impl Receiver<'_> {
         if self.offer.size.is_none() && index == self.chunks.len() && index < hash::MAX_CHUNKS {
             self.chunks.push(Chunk::Missing);
         }
-        let (fresh, begun) = match self.chunks.get(index) {
+        let (again, begun) = match self.chunks.get(index) {
             // During a rebuild another thread may be writing the same chunk.
-            Some(Chunk::Missing) if self.rebuild.is_none() => (true, 0),
-            Some(Chunk::Hashed(_)) if self.rebuild.is_none() => (false, 0),
-            // It came again because a lane was lost.
-            Some(Chunk::Sent) if self.arrived.lanes.is_some() => (false, 0),
-            Some(&Chunk::Begun(len)) => (false, len),
+            Some(Chunk::Missing) if self.rebuild.is_none() => (None, 0),
+            Some(Chunk::Hashed(_)) if self.rebuild.is_none() => (Some(Again::Differs), 0),
+            Some(Chunk::Sent) if self.arrived.lanes.is_some() => (Some(Again::Lane), 0),
+            Some(&Chunk::Begun(len)) => (Some(Again::Cut), len),
             _ => return Err(TransferError::misbehaved("it sent a chunk that was not requested")),
         };
         let body = frame.len - ChunkHead::LEN;
@@ -52,10 +52,14 @@ impl Receiver<'_> {
         if sum(self.offer.seed, &self.buffer[begun..len]) != head.sum {
             return Err(self.failure(Action::Verify, Cause::Mismatch).into());
         }
+        let has_come = self.arrived.lanes.as_ref().is_some_and(|lanes| lanes.has(index));
+        if let Some(why) = again.or(has_come.then_some(Again::Lane)) {
+            self.progress.again(why, 1);
+        }
         if let Target::File(opened) = &self.target {
             opened.file.body().read_begun(head.index, &mut self.buffer[..begun]);
         }
-        if self.arrived.lanes.as_ref().is_some_and(|lanes| lanes.has(index)) {
+        if has_come {
             self.chunks[index] = Chunk::Sent;
             return Ok(());
         }
@@ -66,7 +70,7 @@ impl Receiver<'_> {
         match &mut self.target {
             Target::File(opened) => {
                 opened.file.differs_at(head.index * CHUNK as u64);
-                opened.file.body().write(head.index, bytes, fresh, self.offer.sparse)?;
+                opened.file.body().write(head.index, bytes, again.is_none(), self.offer.sparse)?;
             }
             Target::Stream(stream) => {
                 if !stream.write(bytes.to_vec()).await {

@@ -45,6 +45,8 @@ pub(super) struct LaneProgress {
     pub(super) moved: u64,
     /// Bytes that they took on the wire.
     pub(super) sent: u64,
+    /// Chunks that had arrived before.
+    pub(super) again: u64,
 }
 
 impl Work for ReceiveFile {
@@ -87,7 +89,11 @@ impl ReceiveFile {
 
     /// Begins to write a chunk, unless it is no longer needed.
     fn begin_write(&mut self, index: usize) -> Option<Arc<Body>> {
-        if self.is_closing || self.has(index) {
+        if self.is_closing {
+            return None;
+        }
+        if self.has(index) {
+            self.progress.again += 1;
             return None;
         }
         self.writing += 1;
@@ -166,7 +172,7 @@ impl Joined<ReceiveFile> {
         // Without the lock: other connections write at the same time.
         let written = into.write(index as u64, bytes, true, sparse);
         drop(into);
-        let brought = LaneProgress { moved: bytes.len() as u64, sent: body };
+        let brought = LaneProgress { moved: bytes.len() as u64, sent: body, again: 0 };
         self.with(|file, _| file.end_write(index, brought, &written));
         self.announce();
         written

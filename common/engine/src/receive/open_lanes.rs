@@ -50,7 +50,7 @@ pub(super) struct Arrived<'a> {
 
 impl Arrived<'_> {
     /// Adds what lanes have brought.
-    pub(super) fn add(&mut self, LaneProgress { moved, sent }: LaneProgress) {
+    pub(super) fn add(&mut self, LaneProgress { moved, sent, .. }: LaneProgress) {
         self.received.moved += moved;
         self.received.sent += sent;
     }

@@ -19,7 +19,7 @@ use crate::chunk::sum::sum;
 use crate::delta::BadDelta;
 use crate::error::TransferError;
 use crate::page_buffer::PageBuffer;
-use crate::progress::Progress;
+use crate::progress::{Again, Progress};
 use crate::transferred::Transferred;
 use lariat_wire::limits::CHUNK;
 use lariat_wire::link::{Frame, LinkError, Outbox, Reader};
@@ -50,7 +50,7 @@ pub(crate) struct Receiver<'a> {
     pub(super) target: Target,
     path: Vec<u8>,
     pub(super) offer: &'a Offer,
-    progress: &'a dyn Progress,
+    pub(super) progress: &'a dyn Progress,
     cancel: &'a Cancel,
     pub(super) arrived: Arrived<'a>,
     pub(super) chunks: Vec<Chunk>,
@@ -285,6 +285,9 @@ impl<'a> Receiver<'a> {
         self.arrived.add(brought);
         if brought.moved > 0 {
             self.progress.moved(brought.moved);
+        }
+        if brought.again > 0 {
+            self.progress.again(Again::Lane, brought.again);
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Queue {
     taken: Vec<SentChunk>,
     /// Bytes that lanes have begun to send since then.
     sent: u64,
+    /// Chunks among them that lost lanes had sent before.
+    again: u64,
 }
 
 /// What lanes have sent.
@@ -58,6 +60,8 @@ pub(super) struct Queue {
 pub(super) struct LaneProgress {
     /// Bytes on the wire.
     pub(super) sent: u64,
+    /// Chunks that lost lanes had sent before.
+    pub(super) again: u64,
     /// Chunks that the receiver has acknowledged.
     pub(super) taken: Vec<SentChunk>,
 }
@@ -66,7 +70,7 @@ impl Queue {
     /// All chunks of these ranges.
     pub(super) fn new(missing: Vec<Range>) -> Self {
         let (returned, lanes, taken) = (VecDeque::new(), HashMap::new(), Vec::new());
-        Self { unsent: missing.into(), returned, lanes, taken, sent: 0 }
+        Self { unsent: missing.into(), returned, lanes, taken, sent: 0, again: 0 }
     }
 
     /// Adds a lane.
@@ -122,6 +126,7 @@ impl Queue {
         if let Some(last) = self.lanes.get_mut(&lane).and_then(VecDeque::back_mut) {
             last.sent = Some(sent);
             self.sent += sent.body;
+            self.again += u64::from(last.next.before.is_some());
         }
     }
 
@@ -141,6 +146,7 @@ impl Queue {
     pub(super) fn progress(&mut self) -> LaneProgress {
         LaneProgress {
             sent: std::mem::take(&mut self.sent),
+            again: std::mem::take(&mut self.again),
             taken: std::mem::take(&mut self.taken),
         }
     }
@@ -183,9 +189,26 @@ mod tests {
         let rest: Vec<Next> = std::iter::from_fn(|| queue.next()).collect();
         let known = |index| Next { index, before: Some([7; 16]) };
         assert_eq!(rest, [known(1), known(2), Next { index: 3, before: None }]);
-        let LaneProgress { sent, taken } = queue.progress();
-        assert_eq!((sent, taken.len()), (3, 1));
+        let LaneProgress { sent, again, taken } = queue.progress();
+        assert_eq!((sent, again, taken.len()), (3, 0, 1));
         assert!(queue.is_settled());
+    }
+
+    #[test]
+    fn what_a_lane_sends_for_a_lost_one_is_counted() {
+        let mut queue = queue(3);
+        queue.enter(1);
+        let next = queue.next_on(1).unwrap();
+        queue.sent(1, sent(next));
+        // This one was taken and not sent.
+        queue.next_on(1).unwrap();
+        queue.leave(1);
+        queue.enter(2);
+        for again in [1, 0, 0] {
+            let next = queue.next_on(2).unwrap();
+            queue.sent(2, sent(next));
+            assert_eq!(queue.progress().again, again, "{next:?}");
+        }
     }
 
     #[test]

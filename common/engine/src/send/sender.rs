@@ -19,7 +19,7 @@ use crate::chunk::sum::sum;
 use crate::error::TransferError;
 use crate::lanes::Lanes;
 use crate::page_buffer::PageBuffer;
-use crate::progress::Progress;
+use crate::progress::{Again, Progress};
 use crate::source::Source;
 use crate::source::{SinceOpened, SummedChunk};
 use crate::transferred::Transferred;
@@ -75,7 +75,7 @@ impl<S> Drop for Sender<'_, S> {
     fn drop(&mut self) {
         let progress = |file: &mut SendFile| file.queue.progress();
         let shared = self.shared.take().and_then(|lanes| lanes.with(progress));
-        let LaneProgress { sent, taken } = shared.unwrap_or_default();
+        let LaneProgress { sent, taken, .. } = shared.unwrap_or_default();
         self.sent.sent += sent;
         self.sent.moved += taken.iter().map(|chunk| chunk.len).sum::<u64>();
     }
@@ -299,6 +299,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         loop {
             // Whatever was compared before the first wait counts too.
             while let Some(index) = reconcile.next_differing() {
+                self.progress.again(Again::Differs, 1);
                 self.chunk(index).await?;
             }
             if reconcile.is_done() {
@@ -340,8 +341,11 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     ) -> Result<(), TransferError> {
         let buffer = std::mem::take(&mut self.buffer);
         let SummedChunk { bytes, sum } = self.source.chunk(index, buffer)?;
-        if before.is_some_and(|before| before != sum) {
-            return Err(self.source.failure(Cause::SourceChanged).into());
+        if let Some(before) = before {
+            if before != sum {
+                return Err(self.source.failure(Cause::SourceChanged).into());
+            }
+            self.progress.again(Again::Lane, 1);
         }
         let done = self.send_chunk(index, &bytes, sum).await;
         self.buffer = bytes.into_buffer();
@@ -360,6 +364,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
         let head = ChunkHead { index: begun.chunk, sum, encoding: encoding as u8 }.encode();
         self.writer.bulk(Kind::Chunk, &head, body).await?;
         let (rest, body) = (rest.len() as u64, body.len() as u64);
+        self.progress.again(Again::Cut, 1);
         self.moved(rest, body).await?;
         self.buffer = bytes.into_buffer();
         Ok(hash)
@@ -409,8 +414,11 @@ impl<'a, S: AsyncRead + AsyncWrite> Sender<'a, S> {
     }
 
     /// Counts what lanes have sent.
-    pub(super) fn lanes_sent(&mut self, LaneProgress { sent, taken }: LaneProgress) {
+    pub(super) fn lanes_sent(&mut self, LaneProgress { sent, again, taken }: LaneProgress) {
         self.sent.sent += sent;
+        if again > 0 {
+            self.progress.again(Again::Lane, again);
+        }
         for SentChunk { index, sum, len, .. } in taken {
             self.set(index, AsRead::Sent(sum));
             self.sent.moved += len;

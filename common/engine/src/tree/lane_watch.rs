@@ -2,6 +2,7 @@
 //! observer.
 
 use super::watch::{Side, Watch};
+use crate::progress::Again;
 use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 
@@ -22,6 +23,10 @@ impl<F: Fn(Told)> Watch for LaneWatch<F> {
 
     fn moved(&self, bytes: u64) {
         (self.0)(Box::new(move |watch| watch.moved(bytes)));
+    }
+
+    fn again(&self, why: Again, chunks: u64) {
+        (self.0)(Box::new(move |watch| watch.again(why, chunks)));
     }
 
     fn missed(&self, failure: &Failure, side: Side) {

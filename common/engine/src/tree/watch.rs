@@ -1,6 +1,6 @@
 //! How a tree's transfer reports what happens, and what it counts.
 
-use crate::progress::Progress;
+use crate::progress::{Again, Progress};
 use lariat_wire::protocol::failure::{Cause, Failure, FileKind};
 use lariat_wire::protocol::tree::Change;
 
@@ -12,6 +12,8 @@ pub trait Watch {
     fn had(&self, bytes: u64);
     /// More bytes have been sent or received.
     fn moved(&self, bytes: u64);
+    /// So many chunks of large files are sent, or came, once more.
+    fn again(&self, _why: Again, _chunks: u64) {}
     /// Something could not be read or written, at this end or the other. The rest continues.
     fn missed(&self, failure: &Failure, side: Side);
     /// A name, by its path relative to the root, of a kind that is not transferred.
@@ -66,5 +68,9 @@ impl Progress for FileProgress<'_> {
 
     fn moved(&self, bytes: u64) {
         self.0.moved(bytes);
+    }
+
+    fn again(&self, why: Again, chunks: u64) {
+        self.0.again(why, chunks);
     }
 }

@@ -37,13 +37,16 @@ pub(crate) struct Captured {
     pub(crate) truncated: bool,
     /// A hash of the whole stream, including what was discarded. `None` if it was empty.
     pub(crate) sum: Option<[u8; 32]>,
+    /// How often something could not be decoded, and was replaced.
+    pub(crate) replaced: u64,
 }
 
 impl Captured {
     /// Both streams of a command, for its JSON object.
     pub(crate) fn streams<'a>(stdout: &'a Self, stderr: &'a Self) -> Streams<'a> {
         let truncated = stdout.truncated || stderr.truncated;
-        Streams { stdout: &stdout.bytes, stderr: &stderr.bytes, truncated }
+        let replaced = stdout.replaced + stderr.replaced;
+        Streams { stdout: &stdout.bytes, stderr: &stderr.bytes, truncated, replaced }
     }
 }
 
@@ -78,6 +81,7 @@ impl Capture {
             bytes,
             truncated: self.truncated,
             sum: self.sum.map(|sum| sum.finalize().into()),
+            replaced: 0,
         })
     }
 }

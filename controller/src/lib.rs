@@ -10,6 +10,7 @@ mod confirm;
 mod context;
 mod demo;
 mod discover;
+mod encoding;
 mod enrollment;
 mod error;
 mod fanout;

@@ -114,6 +114,7 @@ fn only_what_is_on_this_machine_is_looked_at() {
         (&["ping", "--color="], "--color=auto --color=always --color=never"),
         (&["ping", "--color", "al"], "always"),
         (&["kill", "web1", "-s", "K"], "KILL"),
+        (&["logs", "web1", "--encoding", "g"], "gbk gb18030"),
         (&["logs", "db1", ""], ""),
         (&["key", "re"], "request revoke"),
         (&["key", "new", ""], ""),

@@ -89,6 +89,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("run", &["All"], &["run", "web1", "--json", "--", "kill -9 $$"]),
         ("run", &["All"], &["run", "web1", "--json", "--timeout", "100ms", "--", "sleep 9"]),
         ("run", &["All"], &["run", "all", "--json", "--from", "lines"]),
+        ("run", &["All"], &["run", "web1", "--json", "--encoding", "gbk", "--", "printf '\\377'"]),
         ("run", &["All"], &["run", "web1", "--json", "--detach", "--", "true"]),
         ("can", &["All"], &["run", "all", "--json", "--dry-run", "--", "true"]),
         ("push", &["All"], &["push", "f", &all, "--json", "--verify"]),

@@ -25,6 +25,7 @@ mod dial;
 mod discover;
 mod doctor;
 mod documents;
+mod encoding;
 mod enroll;
 mod fanout;
 mod fanout_copy;

@@ -198,7 +198,7 @@ pub(crate) fn nothing(host: &HostName, error: &CliError) -> Result<Vec<u8>, CliE
         end: error.end(),
         exit: None,
         signal: None,
-        output: json::Streams { stdout: &[], stderr: &[], truncated: false },
+        output: json::Streams { stdout: &[], stderr: &[], truncated: false, replaced: 0 },
         seconds: 0.0,
         error: Some(error.line()),
         job: None,

@@ -8,6 +8,7 @@ use lariat_base::name::HostName;
 
 use super::candidate::{Candidate, Completion, Files};
 use super::place::Place;
+use crate::encoding;
 use crate::home::Home;
 use crate::inventory::{Host, Inventory};
 use crate::key;
@@ -71,6 +72,10 @@ impl<'a> Values<'a> {
             }
             "LABEL" | "LABEL|ID" | "KEY" if !self.is_new_label(argument) => self.keys(word),
             "SIG" => Completion::fitting(SIGNALS.map(|signal| Candidate::new(signal, "")), word),
+            "NAME" if argument.get_long() == Some("encoding") => Completion::fitting(
+                encoding::COMMON.map(|(name, language)| Candidate::new(name, language)),
+                word,
+            ),
             "N|auto" => Completion::fitting([Candidate::new("auto", "")], word),
             "DIR" if argument.get_long().is_some_and(|long| ON_HOSTS.contains(&long)) => {
                 Completion::default()

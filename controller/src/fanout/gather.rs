@@ -179,7 +179,7 @@ mod tests {
 
     fn captured(text: &str) -> Captured {
         let sum = (!text.is_empty()).then(|| blake3::hash(text.as_bytes()).into());
-        Captured { bytes: text.into(), truncated: false, sum }
+        Captured { bytes: text.into(), truncated: false, sum, replaced: 0 }
     }
 
     fn whole(stdout: &str, stderr: &str, exit: Option<u8>) -> Whole {

@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite;
 
 use super::lines::{Lines, prefix};
 use crate::capture::{Capture, Captured};
+use crate::encoding::{Decoded, HostEncoding};
 use crate::output::printer::Printer;
 use crate::stdio::LocalOutput;
 
@@ -26,6 +27,8 @@ pub(crate) enum Sink {
     File(OutFile),
     /// A capture.
     Kept(Box<Capture>),
+    /// One of the others, which gets the text of another encoding as UTF-8.
+    Decoded(Box<Decoded<Sink>>),
 }
 
 /// A file that is created when the first byte arrives.
@@ -43,9 +46,27 @@ impl Sink {
         Self::Lines(lines, printer.clone())
     }
 
+    /// Destinations of stdout and stderr that decode text, if it has another encoding.
+    pub(crate) fn decoding(
+        (stdout, stderr): (Self, Self),
+        encoding: Option<HostEncoding>,
+    ) -> (Self, Self) {
+        let Some(encoding) = encoding else { return (stdout, stderr) };
+        let decoded = |sink| Self::Decoded(Box::new(Decoded::new(encoding, sink)));
+        (decoded(stdout), decoded(stderr))
+    }
+
+    /// How often something could not be decoded, and was replaced.
+    pub(crate) fn replaced(&self) -> u64 {
+        match self {
+            Self::Decoded(decoded) => decoded.replaced(),
+            _ => 0,
+        }
+    }
+
     /// Writes the incomplete last line after the host has ended.
     pub(crate) async fn finish(&mut self) {
-        if let Self::Lines(lines, printer) = self {
+        if let Self::Lines(lines, printer) = self.last() {
             printer.send(&lines.finish()).await;
         }
     }
@@ -54,15 +75,27 @@ impl Sink {
     pub(crate) fn read(self) -> io::Result<Captured> {
         match self {
             Self::Kept(capture) => capture.read(),
+            Self::Decoded(decoded) => {
+                let replaced = decoded.replaced();
+                Ok(Captured { replaced, ..decoded.into_destination().read()? })
+            }
             _ => Ok(Captured::default()),
         }
     }
 
     /// Removes a file that was created in advance, because no command ran.
     pub(crate) fn discard(&mut self) {
-        if let Self::File(OutFile { path, file: Some(_) }) = self {
+        if let Self::File(OutFile { path, file: Some(_) }) = self.last() {
             // A remaining empty file does no harm.
             let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Where the bytes come to in the end.
+    fn last(&mut self) -> &mut Self {
+        match self {
+            Self::Decoded(decoded) => decoded.destination(),
+            last => last,
         }
     }
 
@@ -76,6 +109,7 @@ impl Sink {
             }
             Self::File(file) => Poll::Ready(file.write(bytes)),
             Self::Kept(capture) => Pin::new(&mut **capture).poll_write(cx, bytes),
+            Self::Decoded(decoded) => Pin::new(&mut **decoded).poll_write(cx, bytes),
         }
     }
 }
@@ -134,12 +168,17 @@ impl AsyncWrite for Sink {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Own(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Decoded(decoded) => Pin::new(&mut **decoded).poll_flush(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
+    /// A command's output has ended. That of another one may follow.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Decoded(decoded) => Pin::new(&mut **decoded).poll_shutdown(cx),
+            _ => self.poll_flush(cx),
+        }
     }
 }
 

@@ -32,13 +32,15 @@ pub(crate) struct RunResult<'a> {
     pub(crate) job: Option<JobId>,
 }
 
-/// A command's captured output: the fields `stdout`, `stderr` and `truncated`.
+/// A command's captured output: the fields `stdout`, `stderr`, `truncated` and `replaced`.
 #[derive(Clone, Copy)]
 pub(crate) struct Streams<'a> {
     pub(crate) stdout: &'a [u8],
     pub(crate) stderr: &'a [u8],
     /// Whether more was written than was captured.
     pub(crate) truncated: bool,
+    /// How often something could not be decoded, and was replaced.
+    pub(crate) replaced: u64,
 }
 
 impl Streams<'_> {
@@ -53,6 +55,9 @@ impl Streams<'_> {
         }
         if self.truncated {
             map.serialize_entry("truncated", &true)?;
+        }
+        if self.replaced > 0 {
+            map.serialize_entry("replaced", &self.replaced)?;
         }
         Ok(())
     }
@@ -219,7 +224,12 @@ mod tests {
             end: End::Ok,
             exit: Some(0),
             signal: None,
-            output: Streams { stdout: "grüße\n".as_bytes(), stderr: b"", truncated: false },
+            output: Streams {
+                stdout: "grüße\n".as_bytes(),
+                stderr: b"",
+                truncated: false,
+                replaced: 0,
+            },
             seconds: 0.25,
             error: None,
             job: None,
@@ -229,7 +239,8 @@ mod tests {
         (result.ok, result.exit, result.signal) = (false, Some(137), Some(9));
         result.end = End::Failed;
         (result.output.stderr, result.output.truncated) = (b"\xff\xfe", true);
-        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"failed","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"seconds":0.25,"error":null}"#);
+        result.output.replaced = 2;
+        insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"failed","ok":false,"exit":137,"signal":9,"stdout":"grüße\n","stderr_base64":"//4=","truncated":true,"replaced":2,"seconds":0.25,"error":null}"#);
         result = RunResult {
             ok: true,
             end: End::Ok,
@@ -238,7 +249,7 @@ mod tests {
             ..result
         };
         (result.signal, result.output) =
-            (None, Streams { stdout: b"", stderr: b"", truncated: false });
+            (None, Streams { stdout: b"", stderr: b"", truncated: false, replaced: 0 });
         insta::assert_snapshot!(text(&result), @r#"{"host":"web1","kind":"ok","ok":true,"exit":null,"signal":null,"stdout":"","stderr":"","seconds":0.25,"error":null,"job":"2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a"}"#);
     }
 }

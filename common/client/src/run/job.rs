@@ -78,7 +78,7 @@ pub(crate) struct Progress {
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Job<O, E> {
-    /// A command whose output goes to these destinations.
+    /// A command whose output goes to these destinations, which are shut down behind its last byte.
     pub fn new(stdout: O, stderr: E) -> Self {
         Self::with_queue(stdout, stderr, QUEUE)
     }

@@ -61,7 +61,7 @@ pub enum LogsError {
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Log<O, E> {
-    /// Output that goes to these destinations.
+    /// Output that goes to these destinations, which are shut down behind its last byte.
     pub fn new(stdout: O, stderr: E) -> Self {
         Self { stdout: Output::new(stdout, QUEUE), stderr: Output::new(stderr, QUEUE) }
     }

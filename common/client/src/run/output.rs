@@ -145,13 +145,13 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         self.changed.notified().await;
     }
 
-    /// Waits until all received bytes are written and flushed.
+    /// Waits until all received bytes, which are the last ones, are written, and the destination knows that.
     pub(crate) async fn drained(&self) {
         while !self.lock().queue.is_empty() {
             self.changed.notified().await;
         }
-        let flushed = poll_fn(|cx| Pin::new(&mut self.lock().destination).poll_flush(cx)).await;
-        if let Err(error) = flushed {
+        let ended = poll_fn(|cx| Pin::new(&mut self.lock().destination).poll_shutdown(cx)).await;
+        if let Err(error) = ended {
             self.lock().fail(error);
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use self::attached::Attached;
 use self::reading::Reading;
 use crate::context::Context;
+use crate::encoding::{Conversion, EncodingOption, HostEncoding};
 use crate::error::CliError;
 use crate::fanout::{self, Fanout};
 use crate::jobs::{self, Found, Holders, Prefix, Unnamed, Whom, Wish};
@@ -30,6 +31,9 @@ pub(super) struct Common {
     /// Start N lines before the end
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
+
+    #[command(flatten)]
+    encoding: EncodingOption,
 
     #[command(flatten)]
     whom: Whom,
@@ -59,6 +63,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let Args { follow, common } = args;
+    common.check("logs")?;
     common.whom.verb(context, common.json).run(async |hosts| {
         common.whom.check(&hosts.chosen)?;
         let several = hosts.are_several.then(|| common.whom.target.clone());
@@ -67,20 +72,31 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
 }
 
 impl Common {
+    /// Refuses what can't be counted: hosts find lines by a byte, which in UTF-16 may be half of any character.
+    fn check(&self, verb: &str) -> Result<(), CliError> {
+        let is_utf16 = self.encoding.name.is_some_and(HostEncoding::is_utf16);
+        if !is_utf16 || self.tail.is_none() {
+            return Ok(());
+        }
+        let error = CliError::new(format!("{verb}: --tail can't count lines of UTF-16"));
+        Err(error.next("read all of it, and pipe it into tail"))
+    }
+
     fn wish(&self) -> Wish {
         Wish { prefix: self.job.clone(), unnamed: Unnamed::Newest, all_keys: self.whom.all_keys }
     }
 
     fn reading(&self, verb: &'static str, follow: bool, wish: Wish) -> Reading {
         let (tail, json, limit) = (self.tail, self.json, self.whom.timeout);
-        let first = Mutex::default();
-        Reading { verb, wish, tail, follow, json, limit, several: None, first }
+        let (conversion, first) = (Conversion::new(self.encoding.name), Mutex::default());
+        Reading { verb, wish, tail, follow, json, conversion, limit, several: None, first }
     }
 }
 
 /// Follows a job to its end, on each of several hosts that have it, and exits as it does.
 pub(super) fn attach(args: &Common, context: &Context) -> Result<ExitCode, CliError> {
     const VERB: &str = "attach";
+    args.check(VERB)?;
     block_on(async {
         let wish = args.wish();
         let Some(found) = jobs::find(&args.whom, &wish, context, VERB).await? else {

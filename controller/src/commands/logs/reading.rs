@@ -14,6 +14,7 @@ use lariat_wire::protocol::job::{Job, Start, State};
 
 use crate::capture::Captured;
 use crate::commands::report;
+use crate::encoding::Conversion;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Sink};
 use crate::jobs::{self, Wish};
@@ -31,6 +32,8 @@ pub(super) struct Reading {
     /// Continue until the job has ended.
     pub(super) follow: bool,
     pub(super) json: bool,
+    /// What `--encoding` asks for.
+    pub(super) conversion: Conversion,
     /// Time limit for listing a host's jobs.
     pub(super) limit: Option<Duration>,
     /// The target, if it names several hosts.
@@ -139,6 +142,7 @@ impl Reading {
         let HostContext { handle, outlet, .. } = host;
         let name = handle.name();
         let outputs = if self.json { outlet.captures() } else { outlet.streams(name)? };
+        let outputs = Sink::decoding(outputs, self.conversion.encoding);
         let (state, now_ms, (mut stdout, mut stderr));
         let is_own = self.several.is_none() && !self.wish.all_keys;
         if self.follow && !job.detached && is_own {
@@ -164,6 +168,10 @@ impl Reading {
         }
         stdout.finish().await;
         stderr.finish().await;
+        let replaced = self.conversion.told_output(stdout.replaced(), stderr.replaced());
+        if let Some(told) = replaced.filter(|_| !self.json) {
+            outlet.tell(&format!("lariat: {} on {name}: {told}", self.verb));
+        }
         let state = state?;
         if self.json {
             // Limits how many objects are in memory at a time.

@@ -195,7 +195,8 @@ async fn follow(
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     if let Streams::Terminal { .. } = request.streams {
-        return terminal::run("rsh", request, handle, true, context).await;
+        let local = terminal::Local { with_stdin: true, encoding: None };
+        return terminal::run("rsh", request, handle, local, context).await;
     }
     let failed = |what| move |error: std::io::Error| CliError::from(error).during(what);
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::output::OutputOptions;
+use crate::encoding::EncodingOption;
 use crate::fanout::FanoutOptions;
 use crate::fleet;
 use crate::target::{self, Targets};
@@ -86,7 +87,7 @@ pub(crate) struct Args {
     /// Start the command and print its job id
     ///
     /// The id is the last word of one line. See lariat jobs, logs, attach and kill.
-    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty"])]
+    #[arg(long, conflicts_with_all = ["interactive", "from", "gather", "diff", "out", "tty", "encoding"])]
     pub(super) detach: bool,
 
     /// Ask whether it is permitted; run nothing
@@ -104,6 +105,9 @@ pub(crate) struct Args {
     /// It is replaced by the host's name; {{ and }} stand for braces.
     #[arg(long, conflicts_with = "from", hide_short_help = true)]
     pub(super) expand: bool,
+
+    #[command(flatten)]
+    pub(super) encoding: EncodingOption,
 
     #[command(flatten)]
     pub(super) output: OutputOptions,

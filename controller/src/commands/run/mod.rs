@@ -22,13 +22,20 @@ use self::work::{StdinSource, open_stdin};
 use crate::can::Asking;
 use crate::commands::shell::terminal;
 use crate::context::Context;
+use crate::encoding::Conversion;
 use crate::error::CliError;
 use crate::fanout::{Hosts, Recorded, StdinBroadcast, Verb};
 use crate::runtime::block_on;
 
 /// The work of a plan's step.
 pub(crate) async fn of_plan(args: &Args) -> Result<RunWork, CliError> {
-    Ok(RunWork { task: Task::of_plan(args).await?, stdin: StdinSource::Null, home: None })
+    let conversion = Conversion::new(args.encoding.name);
+    Ok(RunWork {
+        task: Task::of_plan(args).await?,
+        stdin: StdinSource::Null,
+        home: None,
+        conversion,
+    })
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -48,7 +55,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         hosts.check_users(args.user.as_deref())?;
         let task = Task::new(args, template, command, hosts.are_several).await?;
         let home = context.home().ok().filter(|_| context.local.is_none());
-        Ok(RunWork { task, stdin: stdin(args, hosts).await?, home })
+        let conversion = Conversion::new(args.encoding.name);
+        let stdin = stdin(args, hosts, &conversion).await?;
+        Ok(RunWork { task, stdin, home, conversion })
     })
 }
 
@@ -85,7 +94,11 @@ fn what(args: &Args) -> String {
 }
 
 /// The stdin of the commands. If not all hosts begin at once, it is first read to its end.
-async fn stdin(args: &Args, hosts: &Hosts) -> Result<StdinSource, CliError> {
+async fn stdin(
+    args: &Args,
+    hosts: &Hosts,
+    conversion: &Conversion,
+) -> Result<StdinSource, CliError> {
     let readers = hosts.chosen.len();
     if !args.interactive {
         return Ok(StdinSource::Null);
@@ -93,7 +106,7 @@ async fn stdin(args: &Args, hosts: &Hosts) -> Result<StdinSource, CliError> {
     if !hosts.are_several {
         return Ok(StdinSource::Own);
     }
-    let stdin = open_stdin()?;
+    let stdin = conversion.stdin(open_stdin()?);
     if args.fanout.limits().all_at_once(readers) {
         return Ok(StdinSource::Broadcast(StdinBroadcast::live(readers), Some(stdin).into()));
     }
@@ -115,5 +128,6 @@ fn in_terminal(args: &Args, context: &Context, template: Run) -> Result<ExitCode
     let handle = handle.within(args.timeout);
     let request = request::for_host(template, &chosen.host, request::Expand::of(args))?;
     let request = Run { user: chosen.user(args.user.as_deref())?, ..request };
-    block_on(terminal::run("run", &request, &handle, args.interactive, context))
+    let local = terminal::Local { with_stdin: args.interactive, encoding: args.encoding.name };
+    block_on(terminal::run("run", &request, &handle, local, context))
 }

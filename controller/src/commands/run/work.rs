@@ -19,6 +19,7 @@ use super::output::Output;
 use super::task::Task;
 use crate::capture::Captured;
 use crate::commands::report;
+use crate::encoding::{Conversion, Encoded};
 use crate::error::CliError;
 use crate::fanout::{
     End, Ended, Failed, Gather, HostContext, HostWork, Outlet, Screen, Sink, StdinBroadcast, Whole,
@@ -37,6 +38,8 @@ pub(crate) struct RunWork {
     pub(super) stdin: StdinSource,
     /// Where detached jobs are noted.
     pub(super) home: Option<Home>,
+    /// What `--encoding` asks for.
+    pub(super) conversion: Conversion,
 }
 
 /// The commands' stdin.
@@ -46,7 +49,7 @@ pub(super) enum StdinSource {
     /// This process's own stdin, as it arrives: for a single host.
     Own,
     /// This process's own stdin, for several hosts. It is read while they read, unless it was read before.
-    Broadcast(StdinBroadcast, Mutex<Option<Stdin>>),
+    Broadcast(StdinBroadcast, Mutex<Option<Encoded<Stdin>>>),
 }
 
 /// A host's outcome.
@@ -124,6 +127,9 @@ impl HostWork for RunWork {
             let hosts = fold(total.started.iter().map(HostName::as_str));
             screen.stdout.put(format!("{hosts}: started job {job}\n").as_bytes());
         }
+        if let Some(told) = self.conversion.told_stdin() {
+            screen.stderr.put(format!("lariat: run: {told}\n").as_bytes());
+        }
         let total = &total.gather;
         let Output::Gather { diff } = self.task.output else { return None };
         let text = if diff { total.differences() } else { total.text() };
@@ -172,8 +178,11 @@ impl RunWork {
             Output::Json | Output::Gather { .. } => outlet.captures(),
             Output::Files(out) => report::open(out, &chosen.host)?,
         };
+        let conversion = &self.conversion;
+        let outputs = Sink::decoding(outputs, conversion.encoding);
         let (connections, signals) = (Connections::new(&handle), outlet.signals()?);
-        let mut running = Running { outlet, connections, signals, outputs, has_started: false };
+        let mut running =
+            Running { outlet, connections, signals, conversion, outputs, has_started: false };
         let (mut ended, mut has_started) = (Ended::ok(), false);
         let mut before = log.and_then(|log| log.before);
         if before.is_some_and(|before| before.has_failed) {
@@ -244,7 +253,14 @@ impl RunWork {
         }
         let gathers = matches!(self.task.output, Output::Gather { .. });
         let unread = running.connections.unread_notes();
+        let (stdout, stderr) = &running.outputs;
+        let told = conversion.told_output(stdout.replaced(), stderr.replaced());
         let kept = running.finish(gathers, ended.exit).await?;
+        // The hosts of a fan-out have one stdin, which is told at the end.
+        let of_stdin = conversion.told_stdin().filter(|_| matches!(outlet, Outlet::Own { .. }));
+        for told in told.into_iter().chain(of_stdin) {
+            outlet.tell(&format!("lariat: run on {}: {told}", chosen.host));
+        }
         let is_for_a_person = matches!(outlet, Outlet::Own { .. }) && !self.has_objects();
         if unread > 0 && is_for_a_person && std::io::stdout().is_terminal() {
             notes::show(&handle).await;
@@ -267,7 +283,7 @@ impl RunWork {
     fn stdin(&self, number: usize) -> Result<Option<BoxStdin>, CliError> {
         Ok(match &self.stdin {
             StdinSource::Null => None,
-            StdinSource::Own => Some(Box::new(open_stdin()?)),
+            StdinSource::Own => Some(Box::new(self.conversion.stdin(open_stdin()?))),
             StdinSource::Broadcast(broadcast, _) => Some(Box::new(broadcast.reader(number))),
         })
     }
@@ -285,6 +301,7 @@ struct Running<'a> {
     outlet: &'a Outlet,
     connections: Connections<'a>,
     signals: Signals,
+    conversion: &'a Conversion,
     /// The destinations of the next command's stdout and stderr.
     outputs: (Sink, Sink),
     /// Whether any command has started.
@@ -359,7 +376,8 @@ impl Running<'_> {
         let took = began.elapsed();
         // Limits how many objects are in memory at a time.
         self.outlet.room().await;
-        let (stdout, stderr) = std::mem::replace(&mut self.outputs, self.outlet.captures());
+        let next = Sink::decoding(self.outlet.captures(), self.conversion.encoding);
+        let (stdout, stderr) = std::mem::replace(&mut self.outputs, next);
         let read = stdout.read().and_then(|stdout| Ok((stdout, stderr.read()?)));
         let (read, unread) = match read {
             Ok(read) => (read, None),

@@ -14,6 +14,7 @@ use lariat_base::name::JobId;
 use lariat_wire::protocol::exec::{Command, Run};
 
 use crate::context::Context;
+use crate::encoding::EncodingOption;
 use crate::error::CliError;
 use crate::fleet::ReachOptions;
 use crate::request_check::check;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     user: Option<String>,
 
     #[command(flatten)]
+    encoding: EncodingOption,
+
+    #[command(flatten)]
     connect: ReachOptions,
 }
 
@@ -70,5 +74,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         grace_ms: whole_milliseconds(reconnect),
     };
     check(&request, "shell")?;
-    block_on(terminal::run("shell", &request, &handle, true, context))
+    let local = terminal::Local { with_stdin: true, encoding: args.encoding.name };
+    block_on(terminal::run("shell", &request, &handle, local, context))
 }

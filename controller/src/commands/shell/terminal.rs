@@ -18,11 +18,13 @@ use super::keys::{Keys, Left};
 use super::raw::{self, Raw, is_terminal};
 use crate::commands::report;
 use crate::context::Context;
+use crate::encoding::{Conversion, HostEncoding};
 use crate::error::CliError;
-use crate::notes;
+use crate::fanout::Sink;
 use crate::output::style::Paint;
 use crate::status;
 use crate::stdio::{LocalOutput, Stdin};
+use crate::{notes, output};
 
 /// The default of TERM.
 const TERM: &str = "dumb";
@@ -51,12 +53,20 @@ enum End {
     Signal(u8),
 }
 
+/// How the local terminal is used.
+pub(in crate::commands) struct Local {
+    /// Stdin is sent even if it is no terminal.
+    pub(in crate::commands) with_stdin: bool,
+    /// The encoding of text on the host, if it differs.
+    pub(in crate::commands) encoding: Option<HostEncoding>,
+}
+
 /// Runs a job in its terminal for `verb`, until it ends or the user disconnects.
 pub(in crate::commands) async fn run(
     verb: &str,
     request: &Run,
     handle: &HostHandle,
-    with_stdin: bool,
+    Local { with_stdin, encoding }: Local,
     context: &Context,
 ) -> Result<ExitCode, CliError> {
     let failed = |what: &'static str| move |e: io::Error| CliError::from(e).during(what);
@@ -69,8 +79,11 @@ pub(in crate::commands) async fn run(
         (false, false) => None,
     };
     let stdin = stdin.transpose().map_err(failed("read stdin"))?;
+    let conversion = Conversion::new(encoding);
+    let stdin = stdin.map(|stdin| conversion.stdin(stdin));
     let stdout = LocalOutput::stdout().map_err(failed("write stdout"))?;
     let stderr = LocalOutput::stderr().map_err(failed("write stderr"))?;
+    let (stdout, stderr) = Sink::decoding((Sink::Own(stdout), Sink::Own(stderr)), encoding);
     let host = handle.name().clone();
     let job = Job::new(stdout, stderr).telling(move |told| {
         let now = seconds(SystemTime::now());
@@ -106,6 +119,11 @@ pub(in crate::commands) async fn run(
     }
     drop(raw);
     let name = handle.name();
+    let (stdout, stderr) = job.into_outputs();
+    let told = conversion.told_output(stdout.replaced(), stderr.replaced());
+    for told in told.into_iter().chain(conversion.told_stdin()) {
+        output::notes::because(&format!("lariat: {verb} on {name}: {told}"));
+    }
     Ok(match end {
         End::Outcome(outcome) => {
             if let Some(error) = report::error(verb, &outcome, handle, request) {
@@ -119,7 +137,7 @@ pub(in crate::commands) async fn run(
             ExitCode::from(report::status(&outcome))
         }
         End::Left => {
-            crate::output::note(&format!("left {name}"));
+            output::note(&format!("left {name}"));
             ExitCode::from(status::FAILURE)
         }
         End::Signal(number) => ExitCode::from(status::signal(number)),

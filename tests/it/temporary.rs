@@ -229,8 +229,8 @@ fn a_pull_that_is_ended_leaves_nothing_and_keeps_what_came() {
         assert_eq!(left(), 400);
         make_old(&q);
     }
-    // At this rate a pack of files takes most of a second, and all of them over five. A limit that is too short for
-    // the first pack, on a busy machine, is followed by a longer one.
+    // A busy machine may need all of a short limit to connect, so a longer one follows. At this rate all files take over
+    // five seconds, so each limit ends the pull.
     let has_kept = |limit: &str| {
         let mut pull = start(&fleet, &source, &q, &["--timeout", limit]);
         assert_eq!(pull.wait().unwrap().code(), Some(124));

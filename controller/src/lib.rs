@@ -56,6 +56,7 @@ mod tilde;
 mod transfer;
 mod usage;
 mod via;
+mod watch;
 mod way;
 
 pub use cli::main;

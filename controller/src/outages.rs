@@ -17,6 +17,9 @@ use crate::output::style;
 use crate::progress::Live;
 use crate::stdio::is_at_line_start;
 
+/// Most warnings that are kept while a screen is shown.
+const MOST_KEPT: usize = 100;
+
 /// The display of all hosts' outages. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Outages(Arc<Mutex<Screen>>);
@@ -46,6 +49,8 @@ enum View {
     Live(Live),
     /// Lines among those of other hosts.
     Hosts { stderr: Printer, has_bars: bool },
+    /// A screen that shows outages itself; warnings wait for its end.
+    Screen(Vec<String>),
 }
 
 impl Outages {
@@ -91,17 +96,42 @@ impl Outages {
         self.lock().view = View::Hosts { stderr, has_bars };
     }
 
+    /// Switches to a screen that shows outages itself. Warnings are kept until [`Self::no_screen`].
+    pub(crate) fn screen(&self) {
+        self.lock().view = View::Screen(Vec::new());
+    }
+
+    /// The newest warning that is kept.
+    pub(crate) fn kept(&self) -> Option<String> {
+        match &self.lock().view {
+            View::Screen(kept) => kept.last().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The screen has ended: shows what was kept.
+    pub(crate) fn no_screen(&self) {
+        let before = std::mem::replace(&mut self.lock().view, View::Line);
+        if let View::Screen(kept) = before {
+            kept.iter().for_each(|text| write(&format!("{text}\n")));
+        }
+    }
+
     /// Shows a line that everybody is to see, whatever else is on the screen.
     pub(crate) fn warn(&self, text: &str) {
-        let text = &format!("lariat: {}", escape(text.as_bytes()));
+        let text = format!("lariat: {}", escape(text.as_bytes()));
         match &mut self.lock().view {
             View::Line => {
                 let begin = if is_at_line_start() { "" } else { "\n" };
                 write(&format!("{begin}{text}\n"));
             }
-            View::Overlay => write(&overlaid(text)),
-            View::Live(live) => live.note(text),
+            View::Overlay => write(&overlaid(&text)),
+            View::Live(live) => live.note(&text),
             View::Hosts { stderr, .. } => stderr.put(format!("{text}\n").as_bytes()),
+            View::Screen(kept) => {
+                kept.truncate(MOST_KEPT - 1);
+                kept.push(text);
+            }
         }
     }
 
@@ -147,7 +177,7 @@ fn back(host: &HostName, lasted: Duration, met: bool) -> String {
 
 impl Screen {
     fn tell(&mut self, host: &HostName, text: &str) {
-        if self.looks == Looks::Nobody {
+        if self.looks == Looks::Nobody || matches!(self.view, View::Screen(_)) {
             return;
         }
         let first = self.shown.insert(host.clone(), text.to_owned()).is_none();
@@ -158,7 +188,7 @@ impl Screen {
             {
                 stderr.put(format!("{text}\n").as_bytes());
             }
-            (View::Hosts { .. } | View::Live(_), _) => {}
+            (View::Hosts { .. } | View::Live(_) | View::Screen(_), _) => {}
             (_, Looks::InALog) if first => output::note(text),
             (_, Looks::InALog | Looks::Nobody) => {}
             (View::Line, _) => {
@@ -179,6 +209,7 @@ impl Screen {
             (View::Line, _) => write(&format!("\r\x1b[K{text}\n")),
             (View::Overlay, _) => write(&overlaid(text)),
             (View::Live(live), _) => live.note(text),
+            (View::Screen(_), _) => {}
         }
     }
 

@@ -109,6 +109,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("renew", &["All"], &["renew", "all", "--json"]),
         ("upgrade", &["All"], &["upgrade", "all", "--json"]),
         ("status", &["All"], &["status", "all", "--json"]),
+        ("watch", &["All", "status"], &["watch", "all", "--json", "--count", "1"]),
         ("note", &["All"], &["note", "all", "a word", "--json"]),
         ("note", &["All"], &["note", "all", "--json"]),
         ("doctor", &[], &["doctor", "all", "--json"]),

@@ -73,4 +73,5 @@ mod usage;
 mod verify;
 mod versions;
 mod via;
+mod watch;
 mod worker;

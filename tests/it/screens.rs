@@ -191,13 +191,13 @@ fn without_a_terminal_it_is_a_line_from_time_to_time_and_only_if_asked_for() {
 }
 
 /// A terminal that wraps its lines anew when it is resized, as most do: a window of tmux.
-struct Window<'a> {
+pub(crate) struct Window<'a> {
     fleet: &'a TestFleet,
 }
 
 impl<'a> Window<'a> {
     /// Runs `sh -c script` in a window of this width; `None` without tmux.
-    fn open(fleet: &'a TestFleet, columns: u16, script: &str) -> Option<Self> {
+    pub(crate) fn open(fleet: &'a TestFleet, columns: u16, script: &str) -> Option<Self> {
         Command::new("tmux").arg("-V").output().ok()?;
         let window = Self { fleet };
         let (columns, lariat) = (columns.to_string(), fleet.lariat());
@@ -212,13 +212,13 @@ impl<'a> Window<'a> {
         Some(window)
     }
 
-    fn tmux(&self) -> Command {
+    pub(crate) fn tmux(&self) -> Command {
         let mut command = Command::new("tmux");
         command.arg("-S").arg(self.fleet.path("tmux"));
         command
     }
 
-    fn resize(&self, columns: u16) {
+    pub(crate) fn resize(&self, columns: u16) {
         let columns = columns.to_string();
         let done = self.tmux().args(["resize-window", "-x", &columns]).status().unwrap();
         assert!(done.success());
@@ -231,7 +231,7 @@ impl<'a> Window<'a> {
         text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
-    fn until(&self, is_such: impl Fn(&[String]) -> bool) -> Vec<String> {
+    pub(crate) fn until(&self, is_such: impl Fn(&[String]) -> bool) -> Vec<String> {
         wait::until_or(
             || Some(self.lines()).filter(|lines| is_such(lines)),
             || format!("other lines than {:#?}", self.lines()),

@@ -35,6 +35,7 @@ mod run;
 mod shell;
 mod status;
 mod upgrade;
+mod watch;
 
 #[cfg(feature = "fuzzing")]
 pub use batch::read_plan;
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Can(can::Args),
     /// Show how hosts are, and who uses them
     Status(status::Args),
+    /// Watch hosts live, the worst first
+    Watch(watch::Args),
     /// Leave notes on hosts for the next operator
     Note(note::Args),
     /// Check this machine and hosts for what is or soon will be wrong
@@ -154,6 +157,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Can(_)
             | Self::Status(_)
+            | Self::Watch(_)
             | Self::Note(_)
             | Self::Doctor(_) => Ok(()),
             Self::Init(_)
@@ -207,6 +211,7 @@ impl Command {
             Self::Can(args) => can::run(args, context),
             Self::Note(args) => note::run(&args, context),
             Self::Status(args) => status::run(&args, context),
+            Self::Watch(args) => watch::run(&args, context),
             Self::Doctor(args) => doctor::run(&args, context),
             Self::Last(args) => last::run(&args, context),
             Self::Demo(args) => demo::run(&args, context),

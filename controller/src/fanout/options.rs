@@ -139,6 +139,11 @@ fn tell_unfinished(hosts: &[Chosen], record: &Record) {
     }
 }
 
+/// How many hosts this process may be connected to at a time.
+pub(crate) fn connections() -> usize {
+    usize::try_from(descriptors().saturating_sub(OWN_DESCRIPTORS)).unwrap_or(usize::MAX)
+}
+
 /// How many descriptors this process may have, after raising its limit.
 fn descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);

@@ -20,7 +20,7 @@ const MOST: usize = 8;
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Begins the work on the host with this index.
-pub(super) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
+pub(crate) type Begin<T> = dyn Fn(usize) -> Work<T> + Send + Sync;
 
 /// A host's number and its outcome; `None` after a panic.
 pub(crate) type HostOutcome<T> = (usize, Option<T>);

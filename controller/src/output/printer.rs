@@ -111,6 +111,11 @@ impl Printer {
         self.desk.until(|desk| desk.broken).await;
     }
 
+    /// Whether queued bytes are not written yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.desk.with(|desk| desk.busy || !desk.bytes.is_empty())
+    }
+
     /// Whether the reader is gone.
     pub(crate) fn has_no_reader(&self) -> bool {
         self.desk.with(|desk| desk.no_reader)

@@ -69,7 +69,7 @@ pub(crate) fn progress() -> Option<ProgressKind> {
 }
 
 /// Whether the terminal can't move its cursor.
-fn is_dumb() -> bool {
+pub(crate) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term == "dumb")
 }
 

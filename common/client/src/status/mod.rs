@@ -12,6 +12,8 @@ use lariat_wire::protocol::status::{Disk, HostStatus, Report, Status};
 pub use object::{CountsObject, NoteObject, StatusObject};
 pub use text::describe;
 
+use crate::broken::Broken;
+use crate::connect::Session;
 use crate::host::HostHandle;
 use crate::retry::AskError;
 
@@ -33,16 +35,31 @@ pub struct Measured {
 impl HostHandle {
     /// Asks the host how it is.
     pub async fn status(&self) -> Result<Measured, AskError> {
-        let (session, measured) = self
-            .ask(&Status, async |session| {
-                let HostStatus { report: Grown(report) } = session.answer().await?;
-                let clock_skew = skew(report.time_ms, SystemTime::now(), session.round_trip);
-                Ok(Measured { report, clock_skew })
-            })
-            .await?;
+        let (session, measured) = self.begin_status().await?;
         session.leave().await;
         Ok(measured)
     }
+
+    /// Asks the host how it is, and keeps the connection.
+    pub async fn begin_status(&self) -> Result<(Session, Measured), AskError> {
+        self.ask(&Status, measured).await
+    }
+
+    /// Asks once more, over a connection that is idle. The caller limits the time.
+    pub async fn status_again(&self, session: &mut Session) -> Result<Measured, AskError> {
+        let asked = async {
+            session.link.outbox().begin(&Status)?;
+            measured(session).await
+        };
+        asked.await.map_err(|broken| self.broken(broken))
+    }
+}
+
+/// Reads the answer.
+async fn measured(session: &mut Session) -> Result<Measured, Broken> {
+    let HostStatus { report: Grown(report) } = session.answer().await?;
+    let clock_skew = skew(report.time_ms, SystemTime::now(), session.round_trip);
+    Ok(Measured { report, clock_skew })
 }
 
 /// How far a clock is ahead that showed `there` half a round trip before `now`.

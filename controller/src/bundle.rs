@@ -62,7 +62,7 @@ pub(crate) struct Reach<'a> {
     pub(crate) dial: &'a [String],
 }
 
-/// An installed bundle, which is removed again unless it is kept.
+/// A bundle's directory, which is removed again unless it is kept.
 #[must_use = "a bundle that is dropped is removed"]
 pub(crate) struct Installed {
     directory: PathBuf,
@@ -71,26 +71,34 @@ pub(crate) struct Installed {
     kept: bool,
 }
 
-/// Writes the bundle to `directory`, which must be new or empty.
-pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed, CliError> {
-    let failed = |e: &io::Error| {
-        CliError::new(format!("make bundle {}: {}", directory.display(), io_error(e)))
-    };
+/// Makes the directory of a bundle, which must be new or empty.
+pub(crate) fn reserve(directory: &Path) -> Result<Installed, CliError> {
     let was_there = take(directory)?;
+    if !was_there {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|e| failed(directory, &e))?;
+    }
+    Ok(Installed { directory: directory.to_owned(), was_there, kept: false })
+}
+
+fn failed(directory: &Path, error: &io::Error) -> CliError {
+    CliError::new(format!("make bundle {}: {}", directory.display(), io_error(error)))
+}
+
+/// Writes the bundle to its directory.
+pub(crate) fn install(bundle: &Bundle<'_>, reserved: Installed) -> Result<Installed, CliError> {
+    let (directory, was_there) = (reserved.directory.as_path(), reserved.was_there);
+    let failed = |e: &io::Error| failed(directory, e);
     let beside = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if !was_there {
-        DirBuilder::new().recursive(true).mode(0o700).create(beside).map_err(|e| failed(&e))?;
-    }
     let staging = tempfile::Builder::new()
         .prefix(".lariat-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(if was_there { directory } else { beside })
         .map_err(|e| failed(&e))?;
     bundle.write(staging.path())?;
-    let installed = Installed { directory: directory.to_owned(), was_there, kept: false };
     if was_there {
         for file in FILES.into_iter().filter(|file| staging.path().join(file).exists()) {
             let moved = std::fs::rename(staging.path().join(file), directory.join(file));
@@ -98,10 +106,11 @@ pub(crate) fn install(bundle: &Bundle<'_>, directory: &Path) -> Result<Installed
         }
         sync(directory).map_err(|e| failed(&e))?;
     } else {
+        // In place of the empty directory.
         std::fs::rename(staging.path(), directory).map_err(|e| failed(&e))?;
         sync(beside).map_err(|e| failed(&e))?;
     }
-    Ok(installed)
+    Ok(reserved)
 }
 
 /// Returns whether the directory exists. If so, it must be empty, and is made private.
@@ -270,7 +279,7 @@ mod tests {
         let dials = Dials { gateways, key: Secret::generate().unwrap() };
         let (entries, ca, dials) = ("\n[[key]]\nlabel = \"@web3\"\n", "ca", Some(&dials));
         let bundle = Bundle { name, host, enrolment, leaf, key, verifier, entries, ca, dials };
-        install(&bundle, directory)
+        install(&bundle, reserve(directory)?)
     }
 
     #[test]

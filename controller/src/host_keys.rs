@@ -5,6 +5,7 @@ use std::cell::Cell;
 use lariat_client::{AskError, Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
+use lariat_wire::protocol::failure::Cause;
 use lariat_wire::protocol::key::{KeyChanged, KeyList, Keyring, ListedKey, Revision};
 
 /// Most keys of a host.
@@ -30,6 +31,12 @@ impl HostKeys {
         };
         self.keys.iter().find(has)
     }
+}
+
+/// Whether the host has answered that it does not do it for this key, so that asking again is of no use.
+pub(crate) fn is_refusal(error: &AskError) -> bool {
+    let AskError::Broken { error: Broken::Failed(why), .. } = error else { return false };
+    matches!(why.cause, Cause::NotPermitted { .. } | Cause::Key(_))
 }
 
 /// Lists the keys of a host.

@@ -150,6 +150,11 @@ impl Revocations {
         });
     }
 
+    /// Whether a key of this name was revoked, and a host had it.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.revoked.iter().any(|revocation| revocation.name == name && !revocation.ids.is_empty())
+    }
+
     /// The key was added to these hosts again on purpose. Where else it is still to be revoked, it will be.
     pub(crate) fn take_back(&mut self, id: KeyId, label: &str, hosts: &BTreeSet<PendingHost>) {
         self.revoked.retain_mut(|revocation| {

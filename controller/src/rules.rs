@@ -113,10 +113,11 @@ impl RuleOptions {
         let brought = brought.into_iter().filter(|(_, is_given)| *is_given).map(|(verb, _)| verb);
         let verbs: Verbs = brought.chain(self.verbs.iter().copied()).collect();
         if verbs == Verbs::default() {
-            if self.users.is_empty() {
-                return Ok(Rules { verbs: Rules::all_but_keys().verbs, ..rules });
-            }
-            return Err(CliError::new("--users alone permits nothing").hint("--verbs run,jobs"));
+            return match self.narrowing() {
+                None => Ok(Rules::all_but_keys()),
+                Some(option) => Err(CliError::new(format!("{option} alone permits nothing"))
+                    .hint("--verbs run,jobs")),
+            };
         }
         Ok(Rules {
             verbs,
@@ -128,6 +129,18 @@ impl RuleOptions {
             listen: list(&self.listen),
             ..rules
         })
+    }
+
+    /// An option that was given, and that only narrows what others permit.
+    fn narrowing(&self) -> Option<&'static str> {
+        let given = [
+            ("--users", !self.users.is_empty()),
+            ("--networks", !self.networks.is_empty()),
+            ("--expires", self.expires.is_some()),
+            ("--max-jobs", self.max_jobs.is_some()),
+            ("--max-sessions", self.max_sessions.is_some()),
+        ];
+        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
     }
 }
 
@@ -266,13 +279,22 @@ mod tests {
     fn each_rule_brings_its_own_verb_and_no_other() {
         let verbs = |words: &[&str]| describe(&rules(words).unwrap());
         insta::assert_snapshot!(verbs(&[]), @"everything but keys");
-        insta::assert_snapshot!(verbs(&["--expires", "2999-01-31", "--max-jobs", "2"]), @"everything but keys; until 2999-01-31T23:59:59Z; 2 jobs at most");
+        insta::assert_snapshot!(verbs(&["--verbs", "run", "--expires", "2999-01-31", "--max-jobs", "2"]), @"run; until 2999-01-31T23:59:59Z; 2 jobs at most");
         insta::assert_snapshot!(verbs(&["--command", "/usr/bin/printf '%s' * .."]), @"run; runs /usr/bin/printf %s '*' ..");
         insta::assert_snapshot!(verbs(&["--push-root", "/srv", "--push-root", "/opt"]), @"push; writes below /srv,/opt");
         insta::assert_snapshot!(verbs(&["--pull-root", "/srv", "--verbs", "jobs,run"]), @"run,pull,jobs; reads below /srv");
         insta::assert_snapshot!(verbs(&["--connect", "127.0.0.1:80", "--networks", "10.0.0.0/8,::1"]), @"connect; from 10.0.0.0/8,::1; connects to 127.0.0.1:80");
         insta::assert_snapshot!(verbs(&["--verbs", "run", "--users", "www,app"]), @"run; as www,app");
         insta::assert_snapshot!(rules(&["--users", "www"]).unwrap_err(), @"--users alone permits nothing; try: --verbs run,jobs");
+        for [option, value] in [
+            ["--networks", "::1/128"],
+            ["--expires", "30d"],
+            ["--max-jobs", "2"],
+            ["--max-sessions", "2"],
+        ] {
+            let told = format!("{option} alone permits nothing; try: --verbs run,jobs");
+            assert_eq!(rules(&[option, value]).unwrap_err(), told);
+        }
         for bad in [
             ["--command", "a 'b"],
             ["--command", ""],

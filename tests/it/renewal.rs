@@ -82,7 +82,7 @@ fn a_certificate_is_renewed_for_the_same_key_if_it_ends_soon() {
 fn a_new_key_takes_the_place_of_the_former_on_both_ends() {
     let mut world = World::new();
     let before = world.files();
-    world.renew(&["--within", ALL, "--new-key"]);
+    world.renew(&["--new-key"]);
     let after = world.files();
     assert!(after.certificate != before.certificate && after.key != before.key);
     assert!(after.inventory != before.inventory && !after.inventory.contains("spki_next"));
@@ -101,7 +101,7 @@ fn a_new_key_takes_the_place_of_the_former_on_both_ends() {
 fn a_host_that_died_before_its_new_key_was_in_place_comes_back_with_it() {
     let mut world = World::new();
     let before = world.files();
-    world.renew(&["--within", ALL, "--new-key"]);
+    world.renew(&["--new-key"]);
     let after = world.files();
     // Its certificate was replaced last.
     let waiting = world.agent.state().join("renewal.key");

@@ -15,12 +15,13 @@ use zeroize::Zeroizing;
 use super::here::wrong_root;
 use super::{Entry, Keyring, Revoked, edit};
 use crate::policy::Clock;
+use crate::policy::networks::{self, Peer};
 
 /// Who asks for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// The key that logged in with this id.
-    Key(KeyId),
+    /// The key that logged in with this id, from there if it came over a network.
+    Key(KeyId, Option<Peer>),
     /// Root, on the host itself.
     Host,
 }
@@ -157,7 +158,7 @@ fn revoke(
             });
         }
     };
-    let is_own = matches!(present.asker, Asker::Key(id) if entry.ids().any(|own| own == id));
+    let is_own = matches!(present.asker, Asker::Key(id, _) if entry.ids().any(|own| own == id));
     if is_own && !force {
         return Err(KeyProblem::OwnKey);
     }
@@ -200,7 +201,7 @@ fn begin(
 
 fn finish(keyring: &Keyring, present: &Present<'_>) -> Result<Outcome, KeyProblem> {
     let entry = present.own(keyring)?;
-    let Asker::Key(id) = present.asker else { return Err(KeyProblem::NotPending) };
+    let Asker::Key(id, _) = present.asker else { return Err(KeyProblem::NotPending) };
     if entry.id == id && !entry.was.is_empty() {
         return Ok(Outcome::of(entry, None, None, keyring.without(present.revoked)));
     }
@@ -235,7 +236,7 @@ impl Present<'_> {
 
     /// The entry of the key that asks.
     fn own<'a>(&self, keyring: &'a Keyring) -> Result<&'a Arc<Entry>, KeyProblem> {
-        let Asker::Key(id) = self.asker else { return Err(KeyProblem::NoSuchKey) };
+        let Asker::Key(id, _) = self.asker else { return Err(KeyProblem::NoSuchKey) };
         let entry = keyring.entry(id).ok_or(KeyProblem::NoSuchKey)?;
         if self.revoked.names(entry) { Err(KeyProblem::Revoked) } else { Ok(entry) }
     }
@@ -243,18 +244,30 @@ impl Present<'_> {
     /// Refuses a change that locks everybody out. Where no key could change keys for good before, the key that asks
     /// is enough: it can still revoke another.
     fn stays_open(&self, before: &Keyring, after: &Keyring) -> Result<(), KeyProblem> {
+        let (asker, from) = match self.asker {
+            Asker::Key(id, from) => (Some(id), from),
+            Asker::Host => (None, None),
+        };
+        // From where else a key could log in is not known, but for the networks that it had.
+        let is_let_in = |entry: &Entry| {
+            let networks = |entry: &Entry| entry.networks.as_ref().map(|list| list.to_vec());
+            let had = before.entry(entry.id).map(|entry| networks(entry));
+            let as_before = || had.is_some_and(|had| had == networks(entry));
+            entry.max_sessions != Some(0)
+                && entry.networks.as_ref().is_none_or(|networks| {
+                    as_before() || from.is_some_and(|from| networks::include(networks, from))
+                })
+        };
         let is_open = |keyring: &Keyring| {
-            let has_logged_in = |entry: &Entry| {
-                self.asker == Asker::Key(entry.id) || (self.has_logged_in)(entry.id)
+            let has_logged_in =
+                |entry: &Entry| asker == Some(entry.id) || (self.has_logged_in)(entry.id);
+            let keeps_open = |entry: &Entry| {
+                entry.changes_keys(self.clock) && entry.not_after.is_none() && is_let_in(entry)
             };
-            let keeps_open =
-                |entry: &Entry| entry.changes_keys(self.clock) && entry.not_after.is_none();
             keyring.entries().any(|entry| keeps_open(entry) && has_logged_in(entry))
         };
-        let asks_on = match self.asker {
-            Asker::Key(id) => after.entry(id).is_some_and(|entry| entry.changes_keys(self.clock)),
-            Asker::Host => true,
-        };
+        let can_ask = |entry: &Arc<Entry>| entry.changes_keys(self.clock) && is_let_in(entry);
+        let asks_on = asker.is_none_or(|id| after.entry(id).is_some_and(can_ask));
         let was_open = is_open(&before.without(self.revoked));
         if is_open(after) || (!was_open && asks_on) { Ok(()) } else { Err(KeyProblem::LockedOut) }
     }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
-use lariat_base::name::{HostName, KeyId};
+use lariat_base::name::{HostName, KeyId, KeyLabel};
 use lariat_base::secret::Secret;
 use lariat_base::toml_file::{self, BadContent, from_text, secret};
 use lariat_wire::auth::proof::Verifier;
 use lariat_wire::protocol::verb::{Verb, Verbs};
 use serde::{Deserialize, Deserializer};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -55,6 +53,9 @@ struct File {
     key: Vec<FileEntry>,
 }
 
+/// From the first second of a day to its last.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60 - 1);
+
 /// A list, and its parts, as they are written.
 type Texts = Spanned<Vec<Spanned<String>>>;
 
@@ -62,7 +63,8 @@ type Texts = Spanned<Vec<Spanned<String>>>;
 #[serde(deny_unknown_fields)]
 struct FileEntry {
     id: Spanned<FileId>,
-    label: String,
+    #[serde(deserialize_with = "from_text")]
+    label: KeyLabel,
     owner: Option<FileId>,
     #[serde(default)]
     was: Vec<FileId>,
@@ -74,9 +76,9 @@ struct FileEntry {
     verbs: Option<Texts>,
     users: Option<Texts>,
     networks: Option<Texts>,
-    #[serde(default, deserialize_with = "date")]
+    #[serde(default, deserialize_with = "start")]
     not_before: Option<SystemTime>,
-    #[serde(default, deserialize_with = "date")]
+    #[serde(default, deserialize_with = "end")]
     not_after: Option<SystemTime>,
     push: Option<Texts>,
     pull: Option<Texts>,
@@ -98,7 +100,7 @@ struct FilePending {
     stored: Secret,
     #[serde(deserialize_with = "secret")]
     agent: Secret,
-    #[serde(deserialize_with = "date")]
+    #[serde(deserialize_with = "end")]
     since: Option<SystemTime>,
 }
 
@@ -149,7 +151,7 @@ impl<'a> Reader<'a> {
         };
         Ok(Entry {
             id,
-            label: file.label,
+            label: file.label.to_string(),
             owner: file.owner.map_or(id, |FileId(owner)| owner),
             was: file.was.into_iter().map(|FileId(was)| was).collect(),
             pending: file.pending.map(Pending::from),
@@ -289,9 +291,20 @@ fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("{text:?} is no network, such as 10.0.0.0/8, fd00::/8 or 192.0.2.7"))
 }
 
-/// A moment, as a TOML date-time or as a string. The UTC offset is required: a keyring may be written in one
-/// time zone and read in another.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+/// When a key may first be used: a day counts from its beginning.
+fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    let (moment, is_day) = date(deserializer)?;
+    Ok(Some(if is_day { moment - DAY } else { moment }))
+}
+
+/// When a key may last be used: a day counts to its end.
+fn end<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    Ok(Some(date(deserializer)?.0))
+}
+
+/// A moment, or the last second of a day in UTC, and whether it is a day; as a TOML date or as a string. A time needs
+/// its UTC offset: a keyring may be written in one time zone and read in another.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(SystemTime, bool), D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Either {
@@ -299,16 +312,15 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>
         Text(String),
     }
     let bad = || {
-        let example = "not a date and time with its offset, such as 2027-01-31T12:00:00Z";
+        let example = "not a day such as 2027-01-31, nor a date and time with its offset, such as 2027-01-31T12:00:00Z";
         serde::de::Error::custom(example)
     };
     let text = match Either::deserialize(deserializer).map_err(|_| bad())? {
         Either::Toml(date) => date.to_string(),
         Either::Text(text) => text,
     };
-    let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| bad())?;
-    let seconds = u64::try_from(moment.unix_timestamp()).map_err(|_| bad())?;
-    Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
+    let seconds = lariat_base::date::parse(&text).map_err(|_| bad())?;
+    Ok((UNIX_EPOCH + Duration::from_secs(seconds), !text.contains(':')))
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ fn change(
     request: &KeyRequest,
     session: &Session,
 ) -> Result<Result<String, Failure>, LinkError> {
-    let changed = match session.agent.change_keys(request, Asker::Key(session.login)) {
+    let changed = match session
+        .agent
+        .change_keys(request, Asker::Key(session.login, session.origin.peer()))
+    {
         Ok(changed) => changed,
         Err(failure) => return Ok(Err(failure)),
     };

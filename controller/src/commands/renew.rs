@@ -30,6 +30,9 @@ use crate::inventory::{Enrolled, Inventory, Spki, edit};
 use crate::output::json;
 use crate::target::{self, Targets};
 
+/// What is renewed unless the command line says: what ends within this time.
+const WITHIN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Needs the CA's key, so it runs on the machine that created the fleet. A certificate is valid for a year. After \
@@ -38,17 +41,19 @@ Needs the CA's key, so it runs on the machine that created the fleet. A certific
 Examples:
   lariat renew all
   lariat renew @web --within 30d
-  lariat renew web1 --new-key --within 400d       at once, with another private key")]
+  lariat renew web1 --new-key       at once, with another private key")]
 pub(crate) struct Args {
     /// Which hosts: web1, web[01-20], 'web*', @tag, all
     #[arg(value_name = "TARGET", long_help = target::HELP)]
     target: Targets,
 
-    /// Renew what ends within this time
-    #[arg(long, value_name = "DUR", default_value = "90d", value_parser = parse_duration)]
-    within: Duration,
+    /// Renew what ends within this time [default: 90d]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    within: Option<Duration>,
 
     /// Let each host create a new private key
+    ///
+    /// At once, whenever its certificate ends, unless there is --within.
     #[arg(long)]
     new_key: bool,
 
@@ -88,6 +93,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         hosts.refuse_users("renew", "a certificate")?;
         let fleet = Fleet::load(context, &args.connect)?;
         let Args { new_key, within, json, timeout: limit, .. } = *args;
+        let within = within.or((!new_key).then_some(WITHIN));
         Ok(Renewing { ca, home, fleet, new_key, within, json, limit })
     })
 }
@@ -97,7 +103,8 @@ struct Renewing {
     home: Home,
     fleet: Fleet,
     new_key: bool,
-    within: Duration,
+    /// `None`: whenever the certificate ends.
+    within: Option<Duration>,
     json: bool,
     limit: Option<Duration>,
 }
@@ -182,7 +189,7 @@ impl Renewing {
         } else if present.spki() != enrolled.spki.0 {
             return Err(misbehaved("its signing request is for another key", handle));
         }
-        if not_after > end_of(self.within) {
+        if self.within.is_some_and(|within| not_after > end_of(within)) {
             session.leave().await;
             return Ok(Done { not_after, changed: false });
         }

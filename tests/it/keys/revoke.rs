@@ -229,3 +229,32 @@ fn nobody_is_locked_out() {
     assert!(fleet.fails(255, ["ping", "web1"]).contains("denied the login"));
     bob.ok(&["run", "web1", "--", "true"]);
 }
+
+#[test]
+fn what_a_key_may_not_do_is_not_left_for_another_and_a_second_revocation_is_none() {
+    let (fleet, _web1) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    let carol = Operator::added(&fleet, "carol", &["--verbs", "run"]);
+    let refused = bob.refused(&["key", "revoke", "carol", "web1"]);
+    assert!(refused.contains("not permitted"), "{refused}");
+    assert!(!refused.contains("still to be done"), "{refused}");
+    let kept = std::fs::read_to_string(bob.home.join("revoked.toml")).unwrap();
+    assert!(!kept.contains("carol"), "{kept}");
+    carol.ok(&["ping", "web1"]);
+    for target in ["all", "all", "web1"] {
+        fleet.ok(["key", "revoke", "carol", target]);
+    }
+    let mistyped = fleet.run(["key", "revoke", "carrol", "all"]);
+    assert_eq!(mistyped.status.code(), Some(255), "{mistyped:?}");
+}
+
+#[test]
+fn rules_that_only_narrow_give_nothing() {
+    let (fleet, _web1) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &["--push-root", "/srv"]);
+    let widened = fleet.run(["key", "allow", "bob", "web1", "--expires", "30d"]);
+    assert_eq!(widened.status.code(), Some(255), "{widened:?}");
+    let told = text(&widened.stderr);
+    assert!(told.contains("--expires alone permits nothing; try: --verbs run,jobs"), "{told}");
+    assert!(bob.refused(&["run", "web1", "--", "true"]).contains("not permitted"));
+}

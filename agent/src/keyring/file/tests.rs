@@ -35,6 +35,40 @@ fn each_rule_knows_its_line() {
 }
 
 #[test]
+fn a_day_counts_from_its_beginning_and_to_its_end() {
+    let (day, next) =
+        (UNIX_EPOCH + Duration::from_secs(1_801_353_600), Duration::from_secs(86_400));
+    for written in ["2027-01-31", "\"2027-01-31\""] {
+        let rules = format!("verbs = []\nnot_before = {written}\nnot_after = {written}\n");
+        let key = parse(&rules).unwrap();
+        assert_eq!(key.not_before, Some(day));
+        assert_eq!(key.not_after, Some(day + next - Duration::from_secs(1)));
+    }
+    let noon = parse("verbs = []\nnot_before = 2027-01-31T13:00:00+01:00\n").unwrap();
+    assert_eq!(noon.not_before, Some(day + next / 2));
+    for bad in ["2027-01-31T12:00:00", "12:00:00", "\"soon\"", "5"] {
+        let told = parse(&format!("verbs = []\nnot_after = {bad}\n")).err().unwrap();
+        assert!(told.contains("7: not a day such as 2027-01-31, nor a date"), "{bad}: {told}");
+    }
+}
+
+#[test]
+fn a_label_that_nobody_could_type_is_refused() {
+    let entry = |label: &str| {
+        let (id, secret) = ("01".repeat(16), "ab".repeat(32));
+        let text = format!(
+            "[[key]]\nid = \"{id}\"\nlabel = {label:?}\nstored = \"{secret}\"\nagent = \"{secret}\"\nverbs = []\n"
+        );
+        Keyring::parse(Path::new("keyring.toml"), &text).map_err(|error| error.to_string())
+    };
+    assert!(entry("a.B_1@x+y-").is_ok());
+    for bad in ["", "x y", "../..", &"x".repeat(65)] {
+        let told = entry(bad).err().unwrap();
+        assert!(told.starts_with("keyring.toml:3: "), "{bad}: {told}");
+    }
+}
+
+#[test]
 fn a_rule_with_a_mistake_is_told_with_its_line() {
     let many = format!("commands = [{}]\n", "[\"/bin/a\"],".repeat(MAX_PATTERNS + 1));
     let wide = format!("commands = [[\"/bin/a\", \"{{{}}}\"]]\n", ["x"; 65].join(","));

@@ -7,6 +7,7 @@ use lariat_wire::protocol::key::{KeyAdd, KeyAllow, KeyRevoke, KeyRotate, KeyVeri
 use lariat_wire::protocol::verb::{Verb, Verbs};
 
 use super::*;
+use crate::policy::networks::Peer;
 
 const ENROLMENT: EnrolmentId = EnrolmentId([7; 16]);
 
@@ -114,7 +115,7 @@ impl Host {
     }
 
     fn owner(&self, request: &KeyRequest) -> Result<KeyChanged, KeyProblem> {
-        self.by(Asker::Key(owner()), request)
+        self.by(Asker::Key(owner(), None), request)
     }
 
     fn revoke(&self, key: &str, force: bool) -> Result<KeyChanged, KeyProblem> {
@@ -157,7 +158,7 @@ fn no_root_reaches_what_is_the_agents_own() {
     // It keeps nobody from revoking another key, and its key does not count then.
     let (key, clock) = ("key3".to_owned(), Clock::new(SystemTime::now(), UNIX_EPOCH));
     let revoke = KeyRequest::KeyRevoke(KeyRevoke { key, keep_jobs: false, force: false });
-    let (by, mut counts) = (Asker::Key(owner()), Keyring::default());
+    let (by, mut counts) = (Asker::Key(owner(), None), Keyring::default());
     let store = host.store(&own);
     assert!(store.change(&revoke, by, clock, &|_| true, |new| counts = new).unwrap().changed);
     let counts: Vec<KeyId> = counts.entries().map(|key| key.id).collect();
@@ -217,6 +218,20 @@ fn nobody_is_locked_out() {
     assert_eq!(host.owner(&narrow), Err(KeyProblem::LockedOut));
     let end = host.allowing("key1", Rules { not_after: Some(4_000_000_000), ..all() });
     assert_eq!(host.owner(&end), Err(KeyProblem::LockedOut));
+    let nowhere = Rules { networks: Some(vec!["10.0.0.0/8".to_owned()]), ..all() };
+    let never = Rules { max_sessions: Some(0), ..all() };
+    for rules in [&nowhere, &never] {
+        assert_eq!(host.owner(&host.allowing("key1", rules.clone())), Err(KeyProblem::LockedOut));
+    }
+    let peer = |address: &str| Peer { address: address.parse().unwrap(), is_own: false };
+    let from = |address| Asker::Key(owner(), Some(peer(address)));
+    let there = host.allowing("key1", nowhere);
+    assert_eq!(host.by(from("192.0.2.1"), &there), Err(KeyProblem::LockedOut));
+    assert!(host.by(from("10.0.0.1"), &there).unwrap().changed);
+    // Where it has come from all the time, it will again.
+    assert!(host.owner(&host.adding(3, only(&[Verb::Run]))).unwrap().changed);
+    assert!(host.revoke("key3", false).unwrap().changed);
+    assert!(host.owner(&host.allowing("key1", all())).unwrap().changed);
     // Another owner is of use only once he has come in.
     host.owner(&host.adding(2, all())).unwrap();
     assert_eq!(host.revoke("key1", true), Err(KeyProblem::LockedOut));
@@ -245,7 +260,7 @@ fn a_rotation_can_be_cut_at_every_step_and_repeated() {
     let begin =
         |key| KeyRequest::KeyRotate(KeyRotate::Begin { id: id(key), verifier: verifier(key) });
     let finish = KeyRequest::KeyRotate(KeyRotate::Finish);
-    let (old, new) = (Asker::Key(owner()), Asker::Key(id(5)));
+    let (old, new) = (Asker::Key(owner(), None), Asker::Key(id(5), None));
     assert_eq!(host.by(old, &finish), Err(KeyProblem::NotPending));
     // Another one that was begun before is given up.
     assert!(host.by(old, &begin(4)).unwrap().changed && host.has(id(4)));
@@ -263,6 +278,6 @@ fn a_rotation_can_be_cut_at_every_step_and_repeated() {
     host.by(Asker::Host, &host.adding(2, all())).unwrap();
     let first = owner().to_string();
     let revoke = KeyRequest::KeyRevoke(KeyRevoke { key: first, keep_jobs: false, force: false });
-    assert_eq!(host.by(Asker::Key(id(2)), &revoke).unwrap().ids, [id(5), owner()]);
+    assert_eq!(host.by(Asker::Key(id(2), None), &revoke).unwrap().ids, [id(5), owner()]);
     assert!(!host.has(id(5)));
 }

@@ -143,7 +143,8 @@ fn enroll(
         return Err(CliError::new("it is not in the inventory, so it needs an address")
             .hint(format!("lariat enroll {name} --address ADDR")));
     }
-    // Before anything is written: the gateway may refuse.
+    // A gateway remembers what it is asked for, so everything else that may be in the way comes before it.
+    let reserved = bundle::reserve(out)?;
     let dialled = dialling::ask(name, dial, context)?;
     let lock = home.lock()?;
     let known = self::known(&home, name)?;
@@ -157,7 +158,7 @@ fn enroll(
     let ca = home.ca_pem()?;
     let bundle =
         Bundle { name, host: &host, enrolment, leaf, key, verifier, entries, ca: &ca, dials };
-    let installed = bundle::install(&bundle, out)?;
+    let installed = bundle::install(&bundle, reserved)?;
     edit::add(&home, &lock, name, &host)?;
     installed.keep();
     if let Some(dialled) = dialled {

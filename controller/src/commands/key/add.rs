@@ -37,7 +37,7 @@ label that a host has already is refused, never replaced. Each host gets only it
 Without rules the key may do everything but change keys, so it is root on these hosts. Give every key an end.
 
 Examples:
-  lariat key add bob.req all --expires 365d
+  lariat key add bob.req all --verbs run,jobs --expires 365d
   lariat key add ci.req @web --push-root /srv/www --command '/usr/bin/systemctl reload nginx' --expires 90d
   lariat key add bob.req web1 --id 0f3c... --verbs run,jobs --users deploy")]
 pub(super) struct Args {

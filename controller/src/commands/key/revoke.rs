@@ -9,7 +9,6 @@ use std::time::SystemTime;
 use lariat_base::clock::milliseconds;
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId, KeyLabel};
-use lariat_client::{AskError, Broken};
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::key::{KeyProblem, KeyRevoke};
 
@@ -70,11 +69,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         done: BTreeSet::new(),
     };
     let answers = Answers::default();
+    let missing = if Revocations::load(&home)?.knows(name) {
+        Missing::Done
+    } else if args.target.plain().is_some() {
+        Missing::Mistake
+    } else {
+        Missing::MistakeIfNowhere
+    };
     let revoking = Revoking {
         key: name.to_owned(),
         keep_jobs: args.keep_jobs,
         force: args.force,
-        is_one: args.target.plain().is_some(),
+        missing,
         answers: Arc::clone(&answers),
     };
     let status = args.on.run(context, &args.target, Some(name.to_owned()), || {
@@ -112,12 +118,22 @@ fn change(home: &Home, edit: impl FnOnce(&mut Revocations)) -> Result<(), CliErr
 /// What hosts have answered: the ids that the key has there.
 type Answers = Arc<Mutex<Vec<(HostName, Vec<KeyId>)>>>;
 
+/// What it means that a host has no such key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The name is a mistake: only one host was named.
+    Mistake,
+    /// The name is a mistake if no host has the key.
+    MistakeIfNowhere,
+    /// It is done already: the key was revoked from here before.
+    Done,
+}
+
 struct Revoking {
     key: String,
     keep_jobs: bool,
     force: bool,
-    /// Whether only one host is named.
-    is_one: bool,
+    missing: Missing,
     answers: Answers,
 }
 
@@ -127,13 +143,18 @@ impl Change for Revoking {
     async fn on(&self, host: &HostContext<'_>) -> Result<Done, Failed> {
         let (handle, name) = (&host.handle, &host.chosen.host);
         let answered = |ids: &[KeyId]| lock(&self.answers).push((name.clone(), ids.to_vec()));
-        let keys = host_keys::list(handle).await?;
+        let answer = host_keys::list(handle).await;
+        if answer.as_ref().is_err_and(host_keys::is_refusal) {
+            // It is an answer: what this key may not do is not done later with another.
+            answered(&[]);
+        }
+        let keys = answer?;
         // By its id, so that it can be asked twice: its label is unknown once it is gone.
         let id = keys.find(&self.key).map(|key| key.id).or_else(|| self.key.parse().ok());
         let Some(id) = id else {
             keys.session.leave().await;
             answered(&[]);
-            if self.is_one {
+            if self.missing == Missing::Mistake {
                 let failure = Failure::request(Cause::Key(KeyProblem::NoSuchKey));
                 return Err(CliError::from(failure).during(handle.place()).into());
             }
@@ -142,8 +163,7 @@ impl Change for Revoking {
         let (key, keep_jobs, force) = (id.to_string(), self.keep_jobs, self.force);
         let request = KeyRevoke { key, keep_jobs, force };
         let changed = host_keys::change(handle, Some(keys.session), &request).await;
-        if let Err(AskError::Broken { error: Broken::Failed(_), .. }) = &changed {
-            // A refusal is an answer: it is not asked again at each contact.
+        if changed.as_ref().is_err_and(host_keys::is_refusal) {
             answered(&[]);
         }
         let (session, changed) = changed?;
@@ -169,6 +189,6 @@ impl Change for Revoking {
 
     fn unknown(&self) -> Option<CliError> {
         let error = CliError::new(format!("no host has a key {}", self.key));
-        Some(error.hint("lariat key list all"))
+        (self.missing != Missing::Done).then(|| error.hint("lariat key list all"))
     }
 }

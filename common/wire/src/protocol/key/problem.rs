@@ -49,7 +49,7 @@ impl fmt::Display for KeyProblem {
             Self::Ambiguous => f.write_str("several keys of its keyring have this label; name one by its id"),
             Self::Stale => f.write_str("its keyring was changed meanwhile; look at it again"),
             Self::LockedOut => f.write_str(
-                "no key with the verb keys would be left there that has no end and has logged in; nothing was changed",
+                "no key with the verb keys would be left there that has no end, has logged in, and may log in from here; nothing was changed",
             ),
             Self::OwnKey => f.write_str("this is the key that asks; --force revokes it all the same"),
             Self::Mistake(why) => write!(f, "the rules are wrong: {}", escape(why.as_bytes())),

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::commands::{Command, rsh};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::local::socket;
+use crate::local::OwnHost;
 use crate::outages::Outages;
 use crate::output::style::{self, Style, When};
 use crate::seen::Seen;
@@ -117,8 +117,9 @@ pub fn main() -> ExitCode {
                 globals;
             style::set(Style { quiet, color, progress });
             let outages = Outages::new(verbose);
-            let local =
-                local.then(|| command.check_local().and_then(|()| socket(agent_config.as_deref())));
+            let find =
+                || command.check_local().and_then(|()| OwnHost::find(agent_config.as_deref()));
+            let local = local.then(find);
             let seen = Seen::new(outages.clone());
             let bastions = Bastions::default();
             let done = local.transpose().and_then(|local| {

@@ -6,6 +6,7 @@ use lariat_base::name::KeyLabel;
 
 use crate::error::CliError;
 use crate::home::Home;
+use crate::local::OwnHost;
 use crate::outages::Outages;
 use crate::seen::Seen;
 use crate::ssh::Bastions;
@@ -17,8 +18,8 @@ pub(crate) struct Context {
     pub(crate) home: Option<PathBuf>,
     /// `--key`, or `$LARIAT_KEY`.
     pub(crate) key: Option<KeyLabel>,
-    /// The socket of the agent on this machine, with `--local`.
-    pub(crate) local: Option<PathBuf>,
+    /// The agent on this machine, with `--local`.
+    pub(crate) local: Option<OwnHost>,
     /// `-v`
     pub(crate) verbose: bool,
     /// Displays outages.

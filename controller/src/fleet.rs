@@ -1,6 +1,5 @@
 //! Loads the fleet, and turns hosts of a target into handles that connect to them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::home::CA_CERTIFICATE;
 use crate::inventory::{Enrolled, Inventory, Spki};
+use crate::local::OwnHost;
 use crate::outages::Outages;
 use crate::rotation::KeyChain;
 use crate::ssh::{Bastions, ProxyDial};
@@ -26,7 +26,7 @@ pub(crate) struct ReachOptions {
     #[arg(help_heading = "Connection", long, value_name = "DUR", default_value = "10s", hide_short_help = true, value_parser = parse_limit)]
     pub(crate) connect_timeout: Duration,
 
-    /// How long to retry a broken connection [default: 30s; shell: 5m]
+    /// How long to retry a broken connection [default: 30s; shell: 5m; forward: 1d]
     ///
     /// A command that lariat follows is ended by its host if nobody reconnects within this time.
     #[arg(help_heading = "Connection", long, value_name = "DUR", hide_short_help = true, value_parser = parse_duration)]
@@ -91,7 +91,7 @@ struct Network {
 
 /// The agent on this machine.
 struct LocalAgent {
-    socket: PathBuf,
+    own: OwnHost,
     outages: Outages,
     connect_timeout: Duration,
     reconnect: Duration,
@@ -102,8 +102,8 @@ impl Fleet {
     pub(crate) fn load(context: &Context, options: &ReachOptions) -> Result<Self, CliError> {
         let (connect_timeout, reconnect) = (options.connect_timeout, options.reconnect());
         let outages = context.outages.clone();
-        if let Some(socket) = context.local.clone() {
-            let way = Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect });
+        if let Some(own) = context.local.clone() {
+            let way = Way::Local(LocalAgent { own, outages, connect_timeout, reconnect });
             return Ok(Self { way, inventory: Inventory::default() });
         }
         let home = context.home()?;
@@ -149,8 +149,10 @@ impl Fleet {
                 let enrolled = Enrolled { next: key.or(enrolled.next), ..enrolled };
                 network.host(&self.inventory, peer(name, address, enrolled))
             }
-            Way::Local(LocalAgent { socket, outages, connect_timeout, reconnect }) => {
-                let handle = HostHandle::local(name, socket.clone(), Arc::new(outages.clone()));
+            Way::Local(LocalAgent { own, outages, connect_timeout, reconnect }) => {
+                own.check(&name)?;
+                let observer = Arc::new(outages.clone());
+                let handle = HostHandle::local(name, own.socket.clone(), observer);
                 Ok(handle.connecting_within(*connect_timeout).reconnecting(Some(*reconnect)))
             }
         }

@@ -61,6 +61,41 @@ fn commands_run_and_files_move_without_a_fleet_or_a_key() {
 }
 
 #[test]
+fn another_host_s_name_is_refused_before_anything_is_done() {
+    let (fleet, _agent) = listening("\"run\", \"push\", \"jobs\", \"note\", \"status\"");
+    std::fs::write(fleet.path("file"), "x").unwrap();
+    let touched = fleet.path("touched").display().to_string();
+    let (touch, there) = (format!("touch {touched}"), format!("db7:{touched}"));
+    let config = fleet.bundle("web1").join("agent.toml");
+    let why = format!(
+        "--local: this host is web1, by {}, and not db7; name web1, or leave out --local",
+        config.display()
+    );
+    for args in [
+        &["run", "db7", "--", &touch][..],
+        &["run", "root@db7", "--", &touch],
+        &["rsh", "db7", &touch],
+        &["push", "file", &there],
+        &["note", "db7", "a word"],
+        &["status", "db7"],
+        &["ping", "db7"],
+        &["jobs", "db7"],
+        &["kill", "db7"],
+        &["doctor", "db7"],
+    ] {
+        let output = local_command(&fleet).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(255), "{args:?}: {output:?}");
+        let told = [output.stdout, output.stderr].concat();
+        assert!(text(&told).contains(&why), "{args:?}: {}", text(&told));
+    }
+    let json = local(&fleet, ["run", "db7", "--json", "--", &touch]);
+    let object: serde_json::Value = serde_json::from_str(text(&json.stdout)).unwrap();
+    assert_eq!((&object["host"], &object["kind"]), (&"db7".into(), &"failed".into()));
+    assert!(!fleet.path("touched").exists());
+    assert!(text(&local(&fleet, ["note", "web1"]).stdout).is_empty());
+}
+
+#[test]
 fn only_the_verbs_of_the_configuration_are_permitted() {
     let (fleet, _agent) = listening("\"run\"");
     std::fs::write(fleet.path("file"), "x").unwrap();

@@ -1,10 +1,12 @@
 //! Plans over many hosts: real binaries, real sockets.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use lariat_testing::many_agents::fleet_of;
 use lariat_testing::output::text;
+use lariat_testing::wait;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn summary(output: &Output) -> &str {
@@ -51,13 +53,43 @@ fn each_host_does_its_steps_in_order_and_a_resumed_plan_does_the_rest() {
         (&object["host"], &object["done"], &object["steps"]),
         (&"h0002".into(), &4.into(), &4.into())
     );
-    // The step that failed was repeated, the one before it was not.
+    // The step that failed was repeated, and that was said; the one before it was not.
+    let again = "): begun before, and not completed (exit 1): tried again\n";
+    let (errors, step) = (text(&output.stderr), "h0002: plan.toml:5: run echo ");
+    let line = errors.split_inclusive('\n').find(|line| line.starts_with(step));
+    assert!(line.is_some_and(|line| line.ends_with(&again[1..])), "{errors}");
     assert_eq!(fs::read(&log).unwrap(), b"h0002\nh0002\n");
     assert_eq!(fs::read(work.join("h0002/app")).unwrap(), b"the app\n");
     assert_eq!(fleet.run(["batch", "plan.toml", "all", "--resume"]).status.code(), Some(0));
     fs::write(fleet.path("plan.toml"), plan + "\n# changed\n").unwrap();
     let error = fleet.fails(255, ["batch", "plan.toml", "all", "--resume"]);
     assert!(error.contains("was changed since"), "{error}");
+}
+
+#[test]
+fn a_step_that_ctrl_c_ended_is_named_where_it_is_tried_again() {
+    let (fleet, _agents) = fleet_of(1);
+    let log = fleet.path("log");
+    let plan = format!("[[step]]\nrun = \"echo two >> {}; exec sleep 30\"\n", log.display());
+    fs::write(fleet.path("p.toml"), plan).unwrap();
+    let interrupted = |args: &[&str], begun: usize| {
+        let mut batch = fleet.lariat();
+        batch.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let batch = batch.spawn().unwrap();
+        wait::until("the step", || {
+            let lines = fs::read_to_string(&log).unwrap_or_default().lines().count();
+            (lines == begun).then_some(())
+        });
+        kill_process(Pid::from_child(&batch), Signal::INT).unwrap();
+        let output = batch.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    let errors = interrupted(&["batch", "p.toml", "all"], 1);
+    assert!(errors.contains(": ended by SIGINT\n") && !errors.contains("tried again"), "{errors}");
+    let errors = interrupted(&["batch", "p.toml", "all", "--resume"], 2);
+    let again = ": begun before, and not completed (ended by SIGINT): tried again\n";
+    assert!(errors.starts_with("h0001: p.toml:1: run echo ") && errors.contains(again), "{errors}");
 }
 
 #[test]

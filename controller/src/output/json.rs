@@ -5,8 +5,10 @@ use base64::prelude::BASE64_STANDARD;
 use lariat_base::name::{HostName, JobId};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::results;
 use crate::error::CliError;
 use crate::fanout::End;
+use crate::target::Targets;
 
 /// A host's result of `run`.
 pub(crate) struct RunResult<'a> {
@@ -201,6 +203,21 @@ pub(crate) fn failure(
     more: impl Serialize,
 ) -> Result<Vec<u8>, CliError> {
     result(host, error.end(), Some(error.line()), more)
+}
+
+/// Reports that a verb does not begin. With `json`, the one host that is named gets its object, and stderr nothing, as
+/// where the verb failed on it.
+pub(crate) fn not_begun(
+    json: bool,
+    targets: &Targets,
+    error: CliError,
+    more: impl Serialize,
+) -> CliError {
+    let Some(chosen) = targets.plain().filter(|_| json) else { return error };
+    match failure(&chosen.host, &error, more).and_then(|object| results::bytes(&object)) {
+        Ok(()) => error.quiet(),
+        Err(error) => error,
+    }
 }
 
 /// Encodes an object as a line.

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lariat_base::escape::shortened;
 use lariat_base::name::HostName;
 use serde::Serialize;
 
 use super::plan;
-use super::progress::{Begun, Done, Progress, Stand};
+use super::progress::{Begun, Done, Earlier, Progress, Stand};
 use crate::can::Question;
 use crate::commands::pull::{self, PullJob};
 use crate::commands::push::{self, PushJob};
@@ -20,6 +21,12 @@ use crate::output::{json, style};
 use crate::progress::Meter;
 use crate::target::Chosen;
 use crate::transfer::{TransferJob, TransferWork};
+
+/// Most characters of the reason for which a step is not complete.
+const LONGEST_REASON: usize = 200;
+
+/// Said where an earlier attempt is recorded, and not its end.
+const UNKNOWN: &str = "begun before, and not known to have come to its end: tried again";
 
 /// What a step does on each host.
 pub(super) enum Verb {
@@ -99,7 +106,8 @@ impl HostWork for Steps {
         let HostContext { number, chosen: Chosen { host, .. }, outlet, meter, .. } = context;
         // With one object per host, other output must not mix with stdout.
         let outlet = if self.json { &outlet.on_stderr() } else { outlet };
-        let Stand { done: before, mut begun } = self.before.get(host).cloned().unwrap_or_default();
+        let Stand { done: before, mut earlier } =
+            self.before.get(host).cloned().unwrap_or_default();
         // Whether an earlier controller changed something is not known: no step is skipped.
         let mut changed = before > 0;
         let came =
@@ -110,7 +118,7 @@ impl HostWork for Steps {
             {
                 meter.part(index + 1, self.all.len());
                 let context = (number, chosen, outlet, meter);
-                let did = self.step((index, step), context, begun.take()).await;
+                let did = self.step((index, step), context, earlier.take()).await;
                 let ended = did.ended;
                 changed |= did.has_changed;
                 if ended.end != End::Ok {
@@ -165,16 +173,15 @@ impl Steps {
         end: End,
         error: Option<String>,
     ) -> Result<Vec<u8>, CliError> {
-        let (ok, kind, steps) = (end == End::Ok, end.kind(), self.all.len());
-        json::line(&Object { host, ok, kind, done, steps, seconds, error })
+        json::result(host, end, error, Counts { done, steps: self.all.len(), seconds })
     }
 
-    /// Runs one step, or resumes it if it has `begun` before.
+    /// Runs one step, or resumes it if an `earlier` attempt may still be in progress.
     async fn step(
         &self,
         (index, step): (usize, &Step),
         (number, chosen, outlet, meter): (usize, &Chosen, &Outlet, &Meter),
-        begun: Option<Begun>,
+        earlier: Option<Earlier>,
     ) -> StepDone {
         let host = &chosen.host;
         let handle = match self.fleet.host(chosen) {
@@ -183,6 +190,14 @@ impl Steps {
         };
         let context = HostContext { number, chosen, handle, outlet, meter };
         let note = |text: &str| outlet.tell(&format!("{host}: {}: {text}", step.what));
+        let begun = match earlier {
+            Some(Earlier::Begun(begun)) => Some(begun),
+            Some(Earlier::Failed(why)) => {
+                note(&format!("begun before, and not completed ({why}): tried again"));
+                None
+            }
+            None => None,
+        };
         let mut did = match &step.verb {
             Verb::Run(work) => {
                 let begins = |command, job, has_failed| {
@@ -190,6 +205,9 @@ impl Steps {
                     self.progress.begins(host, index, begun)
                 };
                 let before = begun.as_ref().and_then(before);
+                if begun.is_some() && before.is_none() {
+                    note(UNKNOWN);
+                }
                 let is_settled = Cell::new(true);
                 let log = StepLog { begins: &begins, before, note: &note, is_settled };
                 let ended = work.step(context, &log).await;
@@ -200,8 +218,10 @@ impl Steps {
             Verb::Pull(work) => self.transfer(work, context, index, begun, &note).await,
         };
         if did.ended.end != End::Ok && did.is_known {
-            // The step has failed: a resumed plan runs it again, and need not look for the job.
-            if let Err(error) = self.progress.done(host, index) {
+            // A resumed plan runs it again, says so, and need not look for the job.
+            let why = did.ended.why().unwrap_or_else(|| did.ended.end.error().line());
+            let why = shortened(&why, LONGEST_REASON);
+            if let Err(error) = self.progress.failed(host, index, why) {
                 did.ended = Ended::failed(End::Errored, error.during(host));
             }
         }
@@ -219,7 +239,7 @@ impl Steps {
     ) -> StepDone {
         let host = &context.chosen.host;
         if begun.is_some() {
-            note("begun before, and not known to have come to its end: tried again");
+            note(UNKNOWN);
         }
         if let Err(error) = self.progress.begins(host, index, Begun::now(0, None, false)) {
             return StepDone::failed(error.during(host));
@@ -257,13 +277,10 @@ impl StepDone {
     }
 }
 
+/// The fields that the verb adds to a host's object.
 #[derive(Serialize)]
-struct Object<'a> {
-    host: &'a HostName,
-    ok: bool,
-    kind: &'static str,
-    done: usize,
-    steps: usize,
-    seconds: f64,
-    error: Option<String>,
+pub(super) struct Counts {
+    pub(super) done: usize,
+    pub(super) steps: usize,
+    pub(super) seconds: f64,
 }

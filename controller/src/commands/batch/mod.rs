@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Fanout, FanoutOptions, Plan};
 use crate::fleet::{self, Fleet};
-use crate::output;
+use crate::output::{self, json};
 use crate::runtime::block_on;
 use crate::shell_word::shell_word;
 use crate::target::{Chosen, Targets, fold};
@@ -196,7 +196,11 @@ fn read(path: &std::path::Path) -> Result<String, CliError> {
 type Hosts = (Vec<Chosen>, Vec<Vec<Option<Chosen>>>);
 
 fn hosts(args: &Args, steps: &[Step], context: &Context, fleet: &Fleet) -> Result<Hosts, CliError> {
-    let given = args.target.as_ref().map(|target| args.fanout.hosts(target, fleet, context));
+    let given = args.target.as_ref().map(|target| {
+        let hosts = args.fanout.hosts(target, fleet, context);
+        let nothing = host::Counts { done: 0, steps: steps.len(), seconds: 0.0 };
+        hosts.map_err(|error| json::not_begun(args.json, target, error, nothing))
+    });
     let given = given.transpose()?;
     let mut of_steps = Vec::new();
     let mut all = given.clone().unwrap_or_default();

@@ -27,8 +27,17 @@ pub(super) type Done = BTreeMap<HostName, Stand>;
 pub(super) struct Stand {
     /// The number of completed steps.
     pub(super) done: usize,
-    /// The step that is in progress.
-    pub(super) begun: Option<Begun>,
+    /// What is known of an earlier attempt at the next step.
+    pub(super) earlier: Option<Earlier>,
+}
+
+/// An earlier attempt at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Earlier {
+    /// Its outcome is not recorded.
+    Begun(Begun),
+    /// It ended, and the step is not complete, for this reason.
+    Failed(String),
 }
 
 /// A request that was about to be sent, whose outcome is not recorded.
@@ -78,6 +87,9 @@ struct Line {
     done: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun: Option<Begun>,
+    /// Why an attempt at the next one ended without completing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 impl Progress {
@@ -103,6 +115,12 @@ impl Progress {
         self.line(host, done, None)
     }
 
+    /// Records that a host has completed so many steps, and that an attempt at the next one ended, without
+    /// completing it.
+    pub(super) fn failed(&self, host: &HostName, done: usize, why: String) -> Result<(), CliError> {
+        self.line(host, done, Some(Earlier::Failed(why)))
+    }
+
     /// Records that a host has completed so many steps, and that this request is about to be sent.
     pub(super) fn begins(
         &self,
@@ -110,12 +128,17 @@ impl Progress {
         done: usize,
         begun: Begun,
     ) -> Result<(), CliError> {
-        self.line(host, done, Some(begun))
+        self.line(host, done, Some(Earlier::Begun(begun)))
     }
 
     /// Each line is written in one write.
-    fn line(&self, host: &HostName, done: usize, begun: Option<Begun>) -> Result<(), CliError> {
-        lock(&self.0).append(&Line { host: host.clone(), done, begun })
+    fn line(&self, host: &HostName, done: usize, earlier: Option<Earlier>) -> Result<(), CliError> {
+        let (begun, failed) = match earlier {
+            Some(Earlier::Begun(begun)) => (Some(begun), None),
+            Some(Earlier::Failed(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        lock(&self.0).append(&Line { host: host.clone(), done, begun, failed })
     }
 }
 
@@ -126,8 +149,9 @@ fn read(mut lines: Lines<'_>, text: &str) -> Result<Option<Done>, CliError> {
     }
     let mut all = Done::new();
     // A step whose line was truncated counts as not done.
-    while let Some(Line { host, done, begun }) = lines.next()? {
-        all.insert(host, Stand { done, begun });
+    while let Some(Line { host, done, begun, failed }) = lines.next()? {
+        let earlier = begun.map(Earlier::Begun).or(failed.map(Earlier::Failed));
+        all.insert(host, Stand { done, earlier });
     }
     Ok(Some(all))
 }
@@ -147,15 +171,15 @@ mod tests {
         progress.done(&web2, 1).unwrap();
         assert!(Progress::resume(&home, "b").is_err());
         let (progress, done) = Progress::resume(&home, "a").unwrap();
-        let one = Stand { done: 1, begun: None };
+        let one = Stand { done: 1, earlier: None };
         assert_eq!(done, Done::from([(web1.clone(), one.clone()), (web2.clone(), one)]));
         let begun = Begun::now(2, Some(JobId([7; 16])), true);
         progress.begins(&web1, 1, begun.clone()).unwrap();
         progress.done(&web2, 2).unwrap();
         let (progress, done) = Progress::resume(&home, "a").unwrap();
-        assert_eq!(done[&web1], Stand { done: 1, begun: Some(begun) });
+        assert_eq!(done[&web1], Stand { done: 1, earlier: Some(Earlier::Begun(begun)) });
         progress.done(&web1, 2).unwrap();
-        let two = Stand { done: 2, begun: None };
+        let two = Stand { done: 2, earlier: None };
         assert_eq!(Progress::resume(&home, "a").unwrap().1[&web1], two);
         drop(Progress::begin(&home, "a").unwrap());
         assert!(Progress::resume(&home, "a").unwrap().1.is_empty());
@@ -167,23 +191,27 @@ mod tests {
         const GOLDEN: &str = r#"{"text":"[[step]]\nrun = \"x\"\n"}
 {"host":"web1","done":0,"begun":{"command":1,"job":"07070707070707070707070707070707","at_ms":5,"has_failed":true}}
 {"host":"web2","done":1}
+{"host":"web3","done":2,"failed":"exit 1"}
 "#;
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
-        let [web1, web2] = ["web1", "web2"].map(|host| host.parse::<HostName>().unwrap());
+        let [web1, web2, web3] = ["web1", "web2", "web3"].map(|host| host.parse().unwrap());
         let text = "[[step]]\nrun = \"x\"\n";
         let progress = Progress::begin(&home, text).unwrap();
         let begun = Begun { at_ms: 5, ..Begun::now(1, Some(JobId([7; 16])), true) };
         progress.begins(&web1, 0, begun.clone()).unwrap();
         progress.done(&web2, 1).unwrap();
+        progress.failed(&web3, 2, "exit 1".to_owned()).unwrap();
         let path = directory.path().join(FILE);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), GOLDEN);
         // A file without the index of the command, and one with a field of a later version.
         let old = GOLDEN.replace("\"command\":1,", "").replace(",\"has_failed\":true", "");
         std::fs::write(&path, old.replace("\"done\":1", "\"done\":1,\"more\":2")).unwrap();
         let (_, done) = Progress::resume(&home, text).unwrap();
-        let begun = Some(Begun { command: 0, has_failed: false, ..begun });
-        assert_eq!(done[&web1], Stand { done: 0, begun });
-        assert_eq!(done[&web2], Stand { done: 1, begun: None });
+        let begun = Earlier::Begun(Begun { command: 0, has_failed: false, ..begun });
+        assert_eq!(done[&web1], Stand { done: 0, earlier: Some(begun) });
+        assert_eq!(done[&web2], Stand { done: 1, earlier: None });
+        let failed = Earlier::Failed("exit 1".to_owned());
+        assert_eq!(done[&web3], Stand { done: 2, earlier: Some(failed) });
     }
 }

@@ -22,18 +22,27 @@ pub(crate) struct CliError {
     quiet: bool,
     /// Its classification, unless it is a failure of lariat itself.
     end: Option<End>,
+    /// The cause is that the reader of the output is gone.
+    no_reader: bool,
 }
 
 impl CliError {
     pub(crate) fn new(message: impl Display) -> Self {
         let message = message.to_string();
-        Self { message, hint: None, causes: Vec::new(), quiet: false, end: None }
+        Self { message, hint: None, causes: Vec::new(), quiet: false, end: None, no_reader: false }
     }
 
-    /// Writing to stdout failed. A closed pipe, as in `lariat hosts | head -1`, needs no message.
+    /// Writing to stdout failed. A closed pipe, as in `lariat hosts | head -1`, needs no message, and has a status of
+    /// its own.
     pub(crate) fn stdout(error: &io::Error) -> Self {
-        let quiet = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { quiet, ..Self::new(format!("write to stdout: {}", io_error(error))) }
+        let gone = error.kind() == io::ErrorKind::BrokenPipe;
+        let error = Self::new(format!("write to stdout: {}", io_error(error)));
+        Self { quiet: gone, no_reader: gone, ..error }
+    }
+
+    /// Work ended because the reader of its output is gone.
+    pub(crate) fn no_reader() -> Self {
+        Self::stdout(&io::ErrorKind::BrokenPipe.into())
     }
 
     /// Suppresses the message on stderr: the user caused this end.
@@ -57,9 +66,14 @@ impl CliError {
         self.end.unwrap_or(End::Errored)
     }
 
+    /// The exit status on one host, if the classification does not determine it.
+    pub(crate) fn own_status(&self) -> Option<u8> {
+        self.no_reader.then_some(status::NO_READER)
+    }
+
     /// The exit status if nothing else happened.
-    pub(crate) fn status(&self) -> ExitCode {
-        ExitCode::from(status::of_one(self.end()))
+    fn status(&self) -> ExitCode {
+        ExitCode::from(self.own_status().unwrap_or_else(|| status::of_one(self.end())))
     }
 
     /// Whether the message is suppressed.

@@ -40,6 +40,16 @@ struct KeyFile {
 }
 
 impl ControllerKey {
+    /// A new key with a label that was typed.
+    pub(crate) fn named(label: &KeyLabel) -> Result<Self, CliError> {
+        if label.as_str().starts_with('-') {
+            let message =
+                format!("a label that begins with '-', as {label}, would pass for an option");
+            return Err(CliError::new(message).next("choose another one"));
+        }
+        Ok(Self::generate(label.clone())?)
+    }
+
     /// A new key.
     pub(crate) fn generate(label: KeyLabel) -> Result<Self, NoRandomness> {
         let secret = Secret::generate()?;

@@ -104,6 +104,13 @@ impl Entries {
         self.key.len() < before
     }
 
+    /// Removes the entries with these ids. Returns whether there was one.
+    fn remove_ids(&mut self, ids: &[KeyId]) -> bool {
+        let before = self.key.len();
+        self.key.retain(|entry| !ids.contains(&entry.id));
+        self.key.len() < before
+    }
+
     /// Replaces the record.
     pub(crate) fn save(
         &self,
@@ -159,6 +166,17 @@ pub(crate) fn gateways_of(home: &Home, host: &HostName) -> Result<Vec<HostName>,
     }
     gateways.sort();
     Ok(gateways)
+}
+
+/// Removes keys that were revoked at a gateway from its record: it takes nothing any more that they would park.
+pub(crate) fn revoked(
+    home: &Home,
+    lock: &HomeLock,
+    gateway: &HostName,
+    ids: &[KeyId],
+) -> Result<(), CliError> {
+    let mut entries = Entries::load(home, gateway)?;
+    if entries.remove_ids(ids) { entries.save(home, lock, gateway) } else { Ok(()) }
 }
 
 /// Has a gateway take connections that a host parks with this key, and no longer those with an older one.
@@ -219,8 +237,12 @@ mod tests {
         assert_eq!(again.to_toml(), entries.to_toml());
         let ids: Vec<_> = again.key.iter().map(|entry| entry.id).collect();
         assert_eq!(ids, [key_id(&other), key_id(&new)]);
-        assert_eq!(gateways_of(&home, &web3).unwrap(), [gw1]);
+        assert_eq!(gateways_of(&home, &web3).unwrap(), std::slice::from_ref(&gw1));
         assert!(gateways_of(&home, &"web5".parse().unwrap()).unwrap().is_empty());
+        revoked(&home, &home.lock().unwrap(), &gw1, &[key_id(&old)]).unwrap();
+        assert_eq!(gateways_of(&home, &web3).unwrap().len(), 1);
+        revoked(&home, &home.lock().unwrap(), &gw1, &[key_id(&new)]).unwrap();
+        assert!(gateways_of(&home, &web3).unwrap().is_empty());
         let text = entries.to_toml();
         assert!(
             text.capacity() == 1024 && text.contains("label = \"@web3\"\n"),

@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::fleet::{Fleet, ReachOptions};
 use crate::host_keys;
 use crate::output;
+use crate::park;
 use crate::revocations::{PendingHost, Revocation, Revocations};
 use crate::runtime::block_on;
 use crate::target::Chosen;
@@ -66,6 +67,7 @@ pub(crate) fn settle(context: &Context, fleet: &Fleet, hosts: &[Chosen]) -> Resu
         match told {
             Ok(ids) => {
                 revocations.done(name, host, ids);
+                park::revoked(&home, &lock, &host.host, ids)?;
                 output::note(&format!("{}: revoked {name}, which was pending", host.host));
             }
             Err(why) => {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -50,10 +51,9 @@ pub(crate) fn report(
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let page = page(error, arguments, &syntax, style::has_colors(rustix::stdio::stdout()));
-            // A closed pipe is no error; a full disk is.
-            match io::stdout().write_all(page.as_bytes()) {
-                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(status::FAILURE),
-                _ => ExitCode::SUCCESS,
+            match output::bytes(page.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => error.report(false),
             }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -106,9 +106,11 @@ fn wrong(error: &clap::Error, arguments: &[OsString], mut syntax: clap::Command)
     said.unwrap_or_else(|| line.plain()).hint(line.help())
 }
 
-/// The name of an argument of clap's: `--timeout <DUR>` is `--timeout`, and `<SOURCE>...` is `SOURCE`.
+/// The name of an argument of clap's: `--timeout <DUR>` and `--clear[=<N>]` are `--timeout` and `--clear`, and
+/// `<SOURCE>...` is `SOURCE`.
 fn name(argument: &str) -> &str {
     let word = argument.split(' ').next().unwrap_or_default().trim_end_matches("...");
+    let word = word.split("[=").next().unwrap_or_default();
     word.trim_matches(|c| "<>[]".contains(c))
 }
 
@@ -272,7 +274,12 @@ impl Line<'_> {
     fn unreadable(&self) -> Option<CliError> {
         let argument = name(self.text(ContextKind::InvalidArg)?);
         let why = self.error.source()?;
-        Some(CliError::new(format!("{argument}: {why}")))
+        let value = self.text(ContextKind::InvalidValue).unwrap_or_default();
+        Some(CliError::new(if why.is::<ParseIntError>() {
+            format!("{argument}: {value} is not a whole number")
+        } else {
+            format!("{argument}: {why}")
+        }))
     }
 
     fn conflict(&self) -> Option<CliError> {
@@ -321,6 +328,9 @@ mod tests {
         insta::assert_snapshot!(said(&["run", "--timeout", "0", "web1", "--", "true"]), @"--timeout: a time limit can't be 0; try: lariat run --help");
         insta::assert_snapshot!(said(&["ping", "--connect-timeout", "0s", "web1"]), @"--connect-timeout: a time limit can't be 0; try: lariat ping --help");
         insta::assert_snapshot!(said(&["ping", "--parallel", "0", "web1"]), @"--parallel: 0 is not in 1..=4294967295; try: lariat ping --help");
+        insta::assert_snapshot!(said(&["ping", "--parallel", "x", "web1"]), @"--parallel: x is not a whole number; try: lariat ping --help");
+        insta::assert_snapshot!(said(&["note", "web1", "--clear=x"]), @"--clear: x is not a whole number; try: lariat note --help");
+        insta::assert_snapshot!(said(&["note", "web1", "text", "--clear"]), @"TEXT can't be used with --clear; try: lariat note --help");
         insta::assert_snapshot!(said(&["ping", "--color", "red", "web1"]), @"--color: red is none of auto, always, never; try: lariat ping --help");
         insta::assert_snapshot!(said(&["ping", "--color"]), @"--color needs a value: WHEN; try: lariat ping --help");
         insta::assert_snapshot!(said(&["run", "web1", "--user"]), @"--user needs a value: NAME; try: lariat run --help");

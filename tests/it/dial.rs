@@ -143,6 +143,9 @@ fn rules_name_the_host_and_a_revoked_key_parks_no_longer() {
         errors.contains("no connection of web3 is parked there").then_some(())
     });
     host.wait_for("not parked at gw1: ");
+    // Nothing is left to be revoked there.
+    let forgot = fleet.run(["forget", "web3"]);
+    assert!(forgot.status.success() && forgot.stderr.is_empty(), "{forgot:?}");
 }
 
 /// Whoever has the file has a key that is good for nothing but to wait for connections of its host.

@@ -313,7 +313,14 @@ fn what_can_t_be_started_is_no_job() {
     assert!(error.contains("can't be used with"), "{error}");
     assert!(fleet.fails(255, ["logs", "web1", "xyz"]).contains("not a job's id"));
     fleet.ok(["run", "web1", "--detach", "--timeout", "100ms", "--", "sleep 100"]);
-    assert_eq!(fleet.run(["attach", "web1"]).status.code(), Some(124));
+    let attached = fleet.run(["attach", "web1"]);
+    let told = String::from_utf8(attached.stderr).unwrap();
+    assert_eq!((attached.status.code(), told.as_str()), (Some(124), "lariat: web1: timed out\n"));
+    let attached = fleet.run(["attach", "web1", "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&attached.stdout).unwrap();
+    assert_eq!((attached.status.code(), &attached.stderr), (Some(124), &Vec::new()));
+    assert_eq!((&object["kind"], &object["ok"]), (&"timeout".into(), &false.into()));
+    assert_eq!((&object["exit"], &object["error"]), (&124.into(), &"timed out".into()));
 }
 
 #[test]

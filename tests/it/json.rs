@@ -143,3 +143,40 @@ fn what_verbs_print_is_what_the_page_promises() {
         assert!(checked.contains(&section.as_str()), "{section} was not checked");
     }
 }
+
+/// Whatever the verb: the object of the one host that is named, and nothing else.
+#[test]
+fn a_host_that_is_not_in_the_fleet_has_an_object() {
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    fs::write(fleet.path("plan.toml"), "[[step]]\nrun = \"exit 4\"\n").unwrap();
+    let request = fleet.lariat().args(["key", "request"]).output().unwrap();
+    fs::write(fleet.path("req"), request.stdout).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(fleet.path("req"), private).unwrap();
+    for line in [
+        &["run", "nope", "--json", "--", "true"][..],
+        &["batch", "plan.toml", "nope", "--json"],
+        &["key", "add", "req", "nope", "--json"],
+        &["key", "allow", "bob", "nope", "--verbs", "run", "--json"],
+        &["key", "revoke", "bob", "nope", "--json"],
+        &["key", "list", "nope", "--json"],
+        &["hosts", "nope", "--json"],
+        &["attach", "nope", "--json"],
+        &["kill", "nope", "--json"],
+        &["ping", "nope", "--json"],
+    ] {
+        let output = fleet.run(line);
+        assert_eq!(output.status.code(), Some(255), "{line:?}: {output:?}");
+        let object: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"));
+        assert_eq!((&object["host"], &object["ok"]), (&"nope".into(), &false.into()), "{line:?}");
+        assert_eq!(object["kind"], "failed", "{line:?}");
+        assert!(object["error"].as_str().unwrap().contains("no host nope"), "{line:?}: {object}");
+        assert!(!text(&output.stderr).contains("lariat:"), "{line:?}: {output:?}");
+    }
+    // An unknown host is no verdict on one.
+    for target in ["nope", "web1,nope"] {
+        assert_eq!(fleet.run(["doctor", target]).status.code(), Some(255), "{target}");
+    }
+}

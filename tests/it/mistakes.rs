@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use lariat_testing::agent::Agent;
 use lariat_testing::binaries::binaries;
@@ -46,6 +46,9 @@ const USAGE: &[Mistake] = &[
     ("", "lariat run -p 22 web1 -- true", 255, "there is no option -p: the inventory has each host's port (lariat hosts), and --parallel N says how many hosts at once; try: lariat run --help"),
     ("", "lariat push -o Port=22 f web1:", 255, "there is no option -o: lariat needs no options of ssh; lariat rsh takes them where a program starts it for ssh; try: lariat push --help"),
     ("", "lariat rsh -p 22 db1 true", 255, "rsh: port 22 is not db1's, which is 1; the inventory knows each host's port: lariat hosts"),
+    ("", "lariat key new -- -x", 255, "key new: a label that begins with '-', as -x, would pass for an option; choose another one"),
+    ("", "lariat can bob db1 --user nobody", 255, "can: a user is of an action, such as -- COMMAND, and none is named; try: lariat can bob db1, for everything"),
+    ("", "lariat can bob nobody@db1", 255, "can: a user is of an action, such as -- COMMAND, and none is named; try: lariat can bob db1, for everything"),
     ("", "lariat run web1 --timeot 1s -- true", 255, "there is no option --timeot (did you mean --timeout?); try: lariat run --help"),
 ];
 
@@ -224,7 +227,7 @@ impl Stage {
         );
         let programs = binaries().lariat.parent().unwrap().display().to_string();
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).env_clear().stdin(std::process::Stdio::null());
+        command.args(["-c", &script]).env_clear().stdin(Stdio::null());
         command.env("LARIAT_HOME", &home).env("HOME", own.path());
         command.env(
             "PATH",
@@ -316,4 +319,33 @@ fn mistakes_are_answered_with_what_to_type() {
         all.extend(ROOT);
     }
     stage.check(&all);
+}
+
+#[test]
+fn a_key_that_has_all_its_sessions_is_told_so_by_every_verb() {
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let text = fs::read_to_string(&keyring).unwrap();
+    fs::write(&keyring, format!("{text}max_sessions = 1\n")).unwrap();
+    let agent = fleet.start("web1");
+    fleet.set_address("web1", agent.address);
+    let mut other = fleet.lariat();
+    other.args(["run", "web1", "-i", "--", "echo up; exec cat"]);
+    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut up).unwrap();
+
+    let why = "this key has as many sessions on this host as it may";
+    for verb in [&["ping", "web1"][..], &["can", "alice", "web1"], &["run", "web1", "--", "true"]] {
+        let error = fleet.fails(255, [verb, &["--reconnect", "0"]].concat());
+        assert!(error.contains(why) && !error.contains("misbehaved"), "{verb:?}: {error}");
+    }
+    let doctor = fleet.run(["doctor", "web1", "--reconnect", "0"]);
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains(why), "{doctor:?}");
+    let ping = fleet.run(["ping", "web[1]", "--json", "--reconnect", "0"]);
+    let object: serde_json::Value = serde_json::from_slice(&ping.stdout).unwrap();
+    assert_eq!((ping.status.code(), &object["kind"]), (Some(255), &"refused".into()));
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
 }

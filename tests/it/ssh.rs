@@ -87,6 +87,9 @@ fn it_is_ssh_by_its_name() {
     let (status, text, _) = said(&mut ssh(&fleet, &["-G", "-l", "bob", "web1"]));
     let address = format!("hostname {}\nport {}\n", agent.address.ip(), agent.address.port());
     assert!(status == Some(0) && text.contains(&address) && text.contains("user bob\n"), "{text}");
+    // git asks with the port of its URL, and takes a failure for a program that has no ports.
+    let (status, other, error) = said(&mut ssh(&fleet, &["-G", "-p", "22", "-l", "bob", "web1"]));
+    assert_eq!((status, other), (Some(0), text), "{error}");
     assert_eq!(said(&mut ssh(&fleet, &["-O", "exit", "-S", "/x", "web1"])).0, Some(0));
     assert_eq!(said(&mut ssh(&fleet, &["-O", "stop", "web1"])).0, Some(0));
     assert_eq!(said(&mut ssh(&fleet, &["-O", "check", "web1"])).0, Some(255));

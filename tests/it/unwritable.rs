@@ -64,6 +64,12 @@ fn a_full_stdout_is_never_success() {
         &["hosts", "--json"],
         &["last"],
         &["completions", "bash"],
+        &["logs", "h0001"],
+        &["attach", "h0001"],
+        &["doctor", "h0001"],
+        &["audit", "show", "h0001"],
+        &["--version"],
+        &["run", "--help"],
     ] {
         let full = fs::File::create("/dev/full").unwrap();
         let output = fleet.lariat().args(verb).stdout(full).output().unwrap();
@@ -71,5 +77,53 @@ fn a_full_stdout_is_never_success() {
         let said = text(&output.stderr);
         assert!(said.contains("no space left on device"), "{verb:?}: {said}");
         assert!(!said.contains("panicked"), "{verb:?}: {said}");
+        if ["logs", "attach"].contains(&verb[0]) {
+            let line =
+                format!("lariat: {} on h0001: write to stdout: no space left on device\n", verb[0]);
+            assert_eq!(said, line);
+        }
+    }
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_ends_every_verb_as_sigpipe_would() {
+    let (fleet, _agents) = fleet_of(2);
+    fs::write(fleet.path("f"), "f").unwrap();
+    let file = fleet.path("f").display().to_string();
+    fleet.ok(["run", "all", "--detach", "--", "echo x"]);
+    for verb in [
+        &["run", "h0001", "--", "echo x"][..],
+        &["run", "h0001", "--json", "--", "true"],
+        &["pull", &format!("h0001:{file}"), "-"],
+        &["ping", "h0001"],
+        &["jobs", "h0001"],
+        &["logs", "h0001"],
+        &["logs", "h0001", "-f"],
+        &["logs", "h0001", "--json"],
+        &["attach", "h0001"],
+        &["status", "h0001"],
+        &["audit", "show", "h0001"],
+        &["audit", "show", "h0001", "--json"],
+        &["audit", "verify", "h0001"],
+        &["doctor"],
+        &["doctor", "h0001", "--json"],
+        &["hosts"],
+        &["last"],
+        &["ca", "show"],
+        &["completions", "bash"],
+        &["fleet", "export", "-"],
+        &["--version"],
+        &["run", "--help"],
+        &["jobs", "all"],
+        &["logs", "all"],
+        &["attach", "all"],
+        &["audit", "show", "all"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = fleet.lariat().args(verb).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{verb:?}: {output:?}");
+        let said = text(&output.stderr);
+        assert!(!said.contains("lariat:"), "{verb:?}: {said}");
     }
 }

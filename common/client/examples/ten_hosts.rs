@@ -21,9 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let host = client.host(peer);
         all.spawn_local(async move {
             let began = Instant::now();
-            let answered = host
-                .ask(&Ping { nonce: 1 }, async |session| Ok(session.link.expect::<Pong>().await?))
-                .await;
+            let answered =
+                host.ask(&Ping { nonce: 1 }, async |session| session.answer::<Pong>().await).await;
             let line = match answered {
                 Ok((session, _)) => {
                     session.leave().await;

@@ -9,7 +9,6 @@ use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::secret::Secret;
 use lariat_wire::limits::PING_AFTER;
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::connect::{self, Park};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -86,11 +85,7 @@ impl Parking {
 impl Parked {
     /// Waits until a controller's bytes follow on the connection. It is kept alive meanwhile.
     pub async fn handed(mut self) -> Result<TcpStream, ParkError> {
-        match self.session.link.next().await? {
-            Some(frame) if frame.kind == Kind::Handed => {}
-            Some(frame) => return Err(LinkError::Unexpected(frame.kind).into()),
-            None => return Err(LinkError::Cut.into()),
-        }
+        self.session.answer::<connect::Handed>().await?;
         let stream = self.session.link.into_stream().bare().await.map_err(LinkError::from)?;
         stream.into_tcp().ok_or(ParkError::NotTcp)
     }

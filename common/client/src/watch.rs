@@ -93,7 +93,7 @@ impl HostHandle {
                 let ping = Ping { nonce: 0 };
                 let connected = self.attempt(&ping, true, &stage).await;
                 let mut session = connected.ok()?;
-                let answer = timeout(self.connect_limit(), session.link.expect::<Pong>()).await;
+                let answer = timeout(self.connect_limit(), session.answer::<Pong>()).await;
                 answer.ok()?.ok().map(|_| session)
             };
             if let Some(session) = answered.await {

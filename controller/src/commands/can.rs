@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Verb};
 use crate::fleet;
+use crate::shell_word::shell_word;
 use crate::target::{self, Chosen, Targets};
 use crate::template::Template;
 use crate::tilde;
@@ -63,7 +64,7 @@ pub(crate) struct Args {
     shell: bool,
 
     /// As this user of the host; same as NAME@HOST
-    #[arg(short, long, value_name = "NAME", requires = "action")]
+    #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
     /// Print one JSON object per host
@@ -92,10 +93,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let action = args.action()?;
+    let of_key = args.name.clone();
     let Args { name, target, user, json, timeout, connect, fanout, .. } = args;
     let (targets, connect, fanout) = (vec![&target], &connect, &fanout);
     Verb { context, connect, fanout, targets, json, recorded: None }.run(async |hosts| {
         hosts.check_users(user.as_deref())?;
+        let has_user = user.is_some() || hosts.chosen.iter().any(|chosen| chosen.user.is_some());
+        if action.is_none() && has_user {
+            let message = "can: a user is of an action, such as -- COMMAND, and none is named";
+            let hint = format!("lariat can {} {}", shell_word(&of_key), hosts.chosen[0].host);
+            return Err(CliError::new(message).hint(format!("{hint}, for everything")));
+        }
         let questions = move |chosen: &Chosen| {
             let user = chosen.user(user.as_deref())?;
             let request = action.as_ref().and_then(|action| action.request(&chosen.host, user));

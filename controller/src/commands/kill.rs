@@ -10,12 +10,13 @@ use lariat_base::name::{HostName, JobId};
 use lariat_client::{Broken, Session};
 use lariat_wire::protocol::exec::Signal;
 use lariat_wire::protocol::failure::Cause;
-use lariat_wire::protocol::job::{Job, Kill, Killed};
+use lariat_wire::protocol::job::{Job, Kill, Killed, State};
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::fanout::{self, Ended, Failed, Fanout, HostContext, HostWork, within};
-use crate::jobs::{self, Found, Holders, Prefix, Unnamed, Whom, Wish};
+use crate::fanout::{Ended, Failed, Fanout, HostContext, HostWork, within};
+use crate::jobs::{self, Found, Prefix, Searched, Unnamed, Whom, Wish};
+use crate::output;
 use crate::output::json::{self, JobResult};
 use crate::runtime::block_on;
 use crate::signal_name::signal_name;
@@ -41,9 +42,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "SIG", default_value = "TERM")]
     signal: SignalName,
 
-    /// Print one JSON object
+    /// Print one JSON object per host
     ///
-    /// It is the job as lariat jobs shows it, or has the error.
+    /// It is the job as lariat jobs shows it, or has the error. A host without the job has an object too.
     #[arg(long)]
     json: bool,
 
@@ -82,27 +83,38 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     let wish = Wish { prefix: job.clone(), unnamed: Unnamed::Only, all_keys: whom.all_keys };
     let killing = |wish| Killing { wish, signal: *signal, json: *json, limit: whom.timeout };
+    if whom.target.plain().is_some() {
+        return whom.verb(context, *json).run(async |hosts| {
+            whom.check(&hosts.chosen)?;
+            Ok(killing(wish))
+        });
+    }
     block_on(async {
-        let Some(found) = jobs::find(whom, &wish, context, "kill").await? else {
-            return Ok(ExitCode::SUCCESS);
+        // All are asked first: a beginning that is not unique kills nothing.
+        let found = match jobs::find(whom, &wish, context, "kill", *json).await? {
+            Searched::Found(found) => found,
+            Searched::Over(status) => return Ok(ExitCode::from(status)),
         };
-        let status = match found {
-            Found::Host(chosen, handle) => {
-                fanout::one(context, &chosen, handle, &killing(wish), *json).await?.0
-            }
-            Found::Several(Holders { fleet, hosts, wish, status }) => {
-                let running = hosts.into_iter().filter(|(_, is_running)| *is_running);
-                let running: Vec<_> = running.map(|(chosen, _)| chosen).collect();
-                if running.is_empty() {
-                    let message = "kill: the job has ended on every host that has it";
-                    let hint = format!("lariat jobs {}", whom.target.quoted());
-                    return Err(CliError::new(message).hint(hint));
-                }
-                let fanout = Fanout::look(context, running, whom.fanout.limits(), *json)?;
-                let killed = fanout.run(fleet, Arc::new(killing(wish))).await?.0;
-                killed.max(status)
-            }
-        };
+        let Found { fleet, hosts, wish, without, failed } = found;
+        let (running, ended): (Vec<_>, Vec<_>) =
+            hosts.into_iter().partition(|(_, job)| job.state == State::Running);
+        if running.is_empty() {
+            let message = "kill: the job has ended on every host that has it";
+            let error = CliError::new(message);
+            let error = error.hint(format!("lariat jobs {}", whom.target.quoted()));
+            let holders = ended.iter().map(|(chosen, _)| &chosen.host);
+            jobs::put_without(holders.chain(&without), Some(&error), *json)?;
+            return Err(error);
+        }
+        for (chosen, job) in ended.iter().filter(|_| *json) {
+            // A job that has ended shows nothing that depends on the host's time now.
+            let now_ms = job.ended_ms.unwrap_or_default();
+            output::bytes(&json::line(&jobs::object(&chosen.host, job, now_ms))?)?;
+        }
+        jobs::put_without(&without, None, *json)?;
+        let running = running.into_iter().map(|(chosen, _)| chosen).collect();
+        let fanout = Fanout::look(context, running, whom.fanout.limits(), *json)?;
+        let (status, ()) = fanout.after(failed).run(fleet, Arc::new(killing(wish))).await?;
         Ok(ExitCode::from(status))
     })
 }

@@ -133,11 +133,10 @@ pub(super) async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
     let (session, times) = handle
         .ask(&Ping { nonce: 0 }, async |session| {
             let connect = began.elapsed();
-            let link = &mut session.link;
-            link.expect::<Pong>().await?;
+            session.answer::<Pong>().await?;
             let began = Instant::now();
-            link.send(&Ping { nonce: 1 }).await?;
-            link.expect::<Pong>().await?;
+            session.link.send(&Ping { nonce: 1 }).await?;
+            session.answer::<Pong>().await?;
             let round_trip = began.elapsed();
             let days_left = session.certificate.as_deref().and_then(days_left);
             Ok(Times { connect, round_trip, days_left })

@@ -51,19 +51,14 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
     Some(match outcome {
         Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
         Outcome::Ended(End::NotRun(errno)) => not_run::error(request, *errno, name).during(on),
-        Outcome::Ended(End::GraceExpired) => {
-            let message =
-                "the command was ended on the host: no client reconnected within its grace time";
-            CliError::new(message).hint("a longer --reconnect gives it more").during(on)
+        Outcome::Ended(end) => {
+            let error = CliError::new(ended_by_host(*end)?).during(on);
+            match end {
+                End::GraceExpired => error.hint("a longer --reconnect gives it more"),
+                _ => error,
+            }
         }
-        Outcome::Ended(End::Stopped) => {
-            let message = "the host ended the command: it goes down, or the job's supervisor was told to stop";
-            CliError::new(message).during(on)
-        }
-        Outcome::Ended(_)
-        | Outcome::Detached
-        | Outcome::NoReader
-        | Outcome::Left { running: false, .. } => {
+        Outcome::Detached | Outcome::NoReader | Outcome::Left { running: false, .. } => {
             return None;
         }
         Outcome::Left { .. } if request.streams == Streams::Detached => {
@@ -92,6 +87,19 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
             found_again(line, error, handle, request)
         }
     })
+}
+
+/// Why the host ended a command, if it did.
+pub(crate) fn ended_by_host(end: End) -> Option<&'static str> {
+    match end {
+        End::GraceExpired => {
+            Some("the command was ended on the host: no client reconnected within its grace time")
+        }
+        End::Stopped => Some(
+            "the host ended the command: it goes down, or the job's supervisor was told to stop",
+        ),
+        End::Exited(_) | End::Signaled(_) | End::TimedOut | End::NotRun(_) => None,
+    }
 }
 
 /// Adds a hint how to attach to a job whose connection was lost.

@@ -1,7 +1,7 @@
 //! Classifies how a verb ended on a host.
 
 use lariat_client::ConnectError;
-use lariat_wire::protocol::failure::Failure;
+use lariat_wire::protocol::failure::{Cause, Failure};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -76,6 +76,8 @@ impl From<&ConnectError> for End {
 
 impl From<&Failure> for End {
     fn from(failure: &Failure) -> Self {
-        if failure.is_refusal() { Self::Refused } else { Self::Errored }
+        // A limit of the key refuses it too, although it may be tried again.
+        let is_at_limit = matches!(failure.cause, Cause::AtLimit(_));
+        if failure.is_refusal() || is_at_limit { Self::Refused } else { Self::Errored }
     }
 }

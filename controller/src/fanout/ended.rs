@@ -35,7 +35,8 @@ impl Ended {
 
     /// A failure, with its cause.
     pub(crate) fn failed(end: End, error: CliError) -> Self {
-        Self { end, errors: vec![error], ..Self::ok() }
+        let status = error.own_status();
+        Self { end, errors: vec![error], status, ..Self::ok() }
     }
 
     /// Adds the step's name to the failures of one step of several.

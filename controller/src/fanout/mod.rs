@@ -32,5 +32,5 @@ pub(crate) use schedule::Limits;
 pub(crate) use screen::Screen;
 pub(crate) use sink::{OutFile, Sink};
 pub(crate) use stdin_broadcast::StdinBroadcast;
-pub(crate) use verb::{Hosts, Recorded, Verb, one};
+pub(crate) use verb::{Hosts, Recorded, Verb};
 pub(crate) use worker_pool::{Begin, Work, WorkerPool};

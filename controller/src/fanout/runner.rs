@@ -47,6 +47,8 @@ pub(crate) struct Fanout<'a> {
     asks: bool,
     /// Prints a summary line at the end.
     sums_up: bool,
+    /// Hosts that ended in an earlier part of the same verb.
+    earlier: Vec<(HostName, End)>,
 }
 
 /// What a host's work printed, and its result.
@@ -140,16 +142,22 @@ impl<'a> Fanout<'a> {
         limits: Limits,
         quiet: bool,
     ) -> Result<Self, CliError> {
-        Ok(Self { quiet, sums_up: true, ..Self::search(context, hosts, limits)? })
+        Ok(Self { sums_up: true, ..Self::search(context, hosts, limits, quiet)? })
     }
 
-    /// A search for the host of another verb: only failures are reported.
+    /// A search for the hosts of another verb: only failures are reported.
     pub(crate) fn search(
         context: &'a Context,
         hosts: Vec<Chosen>,
         limits: Limits,
+        quiet: bool,
     ) -> Result<Self, CliError> {
-        Ok(Self { asks: true, ..Self::bare(context, hosts, limits)? })
+        Ok(Self { asks: true, quiet, ..Self::bare(context, hosts, limits)? })
+    }
+
+    /// Counts hosts that ended in an earlier part of the verb, such as a search, in the summary and the status.
+    pub(crate) fn after(self, earlier: Vec<(HostName, End)>) -> Self {
+        Self { earlier, ..self }
     }
 
     fn bare(context: &'a Context, hosts: Vec<Chosen>, limits: Limits) -> Result<Self, CliError> {
@@ -158,8 +166,20 @@ impl<'a> Fanout<'a> {
         let screen = screen.map_err(|e| CliError::from(e).during("write output"))?;
         let relay = Arc::new(Relay::default());
         let (quiet, asks, sums_up) = (false, false, false);
-        let ledger = None;
-        Ok(Self { context, hosts, limits, ledger, screen, meters, relay, quiet, asks, sums_up })
+        let (ledger, earlier) = (None, Vec::new());
+        Ok(Self {
+            context,
+            hosts,
+            limits,
+            ledger,
+            screen,
+            meters,
+            relay,
+            quiet,
+            asks,
+            sums_up,
+            earlier,
+        })
     }
 
     /// Colors for stderr.
@@ -394,6 +414,8 @@ impl<'a> State<'a> {
         }
         let took = self.started.elapsed();
         let named = self.fanout.hosts.iter().map(|chosen| &chosen.host).zip(ends.iter().copied());
+        let earlier = || self.fanout.earlier.iter().map(|(host, end)| (host, *end));
+        let named = named.chain(earlier());
         let paint = self.fanout.paint();
         let line = summary(named, took, self.work.sum(took), paint);
         self.fanout.screen.clear();
@@ -426,7 +448,7 @@ impl<'a> State<'a> {
             }
         }
         let wrong = wrong.map(|error| error.end());
-        let ends = ends.into_iter().chain(wrong);
+        let ends = ends.into_iter().chain(earlier().map(|(_, end)| end)).chain(wrong);
         Ok(status::of_several(ends, self.came))
     }
 }

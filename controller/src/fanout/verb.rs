@@ -149,7 +149,7 @@ impl Hosts {
 
 /// Does the work on one host and presents it plainly: results on stdout, errors on stderr unless they are in
 /// the results. Returns the exit status and the total.
-pub(crate) async fn one<W: HostWork>(
+async fn one<W: HostWork>(
     context: &Context,
     chosen: &Chosen,
     handle: Result<HostHandle, CliError>,

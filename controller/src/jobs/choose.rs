@@ -154,10 +154,8 @@ impl Wish {
     fn several(&self, which: impl ExactSizeIterator<Item = String>, hint: &str) -> CliError {
         let what = match &self.prefix {
             Some(Prefix(prefix)) => format!("begin with {prefix}"),
-            None => match self.unnamed {
-                Unnamed::Newest => "are the newest of a host".to_owned(),
-                Unnamed::Only => "run there".to_owned(),
-            },
+            // A newest one there is only one of.
+            None => "run there".to_owned(),
         };
         let dots = if which.len() > NAMED { ", ..." } else { "" };
         let count = which.len();
@@ -236,13 +234,10 @@ mod tests {
         };
         let one = choose("1", &[("web10", &[]), ("web2", &[0x11])]);
         assert_eq!(one.unwrap(), "web2 1111");
-        let all = choose("", &[("web10", &[0x11]), ("web2", &[0x11]), ("web3", &[])]);
+        let all = choose("1", &[("web10", &[0x11]), ("web2", &[0x11]), ("web3", &[])]);
         assert_eq!(all.unwrap(), "web[2,10] 1111");
         let two = choose("1", &[("web10", &[0x11]), ("web9", &[0x11]), ("web2", &[0x12])]);
         insta::assert_snapshot!(two.unwrap_err(), @"2 jobs begin with 1: 121212121212 on web2, 111111111111 on web[9-10]; try: lariat jobs 'web*'");
-        let two = choose("", &[("web10", &[0x11]), ("web2", &[0x12])]);
-        insta::assert_snapshot!(two.unwrap_err(), @"2 jobs are the newest of a host: 121212121212 on web2, 111111111111 on web10; try: lariat jobs 'web*'");
         insta::assert_snapshot!(choose("1", &[("web1", &[])]).unwrap_err(), @"this key has no job 1 on any host of web* that answered; try: lariat jobs 'web*'");
-        insta::assert_snapshot!(choose("", &[("web1", &[])]).unwrap_err(), @"this key has no detached job on any host of web* that answered; try: lariat run --detach 'web*' -- COMMAND");
     }
 }

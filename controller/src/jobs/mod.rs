@@ -13,7 +13,7 @@ use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::job::{Job, List, Listed};
 
 pub(crate) use choose::{Prefix, Unnamed, Wish};
-pub(crate) use find::{Found, Holders, find};
+pub(crate) use find::{Found, Searched, find, put_without, without};
 pub(crate) use show::{command, has_failed, lasted, object, short, state};
 
 use crate::context::Context;

@@ -278,7 +278,7 @@ pub(crate) fn failed_end(error: &AttemptError) -> End {
 pub(crate) fn said(error: AttemptError) -> CliError {
     match error {
         AttemptError::Connect(error) => error.into(),
-        AttemptError::NoReader => CliError::new("nobody reads it any more").quiet(),
+        AttemptError::NoReader => CliError::no_reader(),
         AttemptError::NotADirectory => not_a_directory(),
         AttemptError::Replaced(_) => LinkError::Silent.into(),
         AttemptError::Here(failure)

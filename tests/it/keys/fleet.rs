@@ -10,6 +10,10 @@ fn a_false_export_is_noticed() {
     let (fleet, _agent) = TestFleet::with_agent();
     let (file, fingerprint) = export(&fleet, "bob");
     let exported = std::fs::read_to_string(&file).unwrap();
+    let piped = fleet.run(["fleet", "export", "-"]);
+    let (to_file, to_stdout) = (std::fs::read_to_string(&file).unwrap(), text(&piped.stdout));
+    assert_eq!((to_file.as_str(), fleet.path("-").exists()), (to_stdout, false));
+    assert!(text(&piped.stderr).contains(&fingerprint), "{piped:?}");
     assert!(!exported.contains("PRIVATE KEY") && !exported.contains("secret ="), "{exported}");
     let other = TestFleet::new();
     let (false_file, false_print) = export(&other, "mallory");

@@ -38,13 +38,19 @@ impl Session {
         Self { link, welcome, certificate: None, round_trip: Duration::ZERO }
     }
 
-    /// Reads the message that answers a request, or the failure in its place.
+    /// Reads the message that answers a request or a ping, or the failure in its place. A pong may arrive after the
+    /// current request has ended.
     pub async fn answer<A: Message>(&mut self) -> Result<A, Broken> {
-        let frame = self.link.next().await?.ok_or(LinkError::Cut)?;
-        match frame.kind {
-            kind if kind == A::KIND => Ok(self.link.reader.message()?),
-            Kind::Failed => Err(Broken::Failed(self.link.reader.message()?)),
-            other => Err(LinkError::Unexpected(other).into()),
+        loop {
+            let frame = self.link.next().await?;
+            let reader = &mut self.link.reader;
+            match frame.map(|frame| frame.kind) {
+                Some(kind) if kind == A::KIND => return Ok(reader.message()?),
+                Some(Kind::Failed) => return Err(Broken::Failed(reader.message()?)),
+                Some(other) => return Err(LinkError::Unexpected(other).into()),
+                None if A::KIND.is_session() && reader.take_finished() => {}
+                None => return Err(LinkError::Cut.into()),
+            }
         }
     }
 

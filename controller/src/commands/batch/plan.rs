@@ -103,6 +103,8 @@ struct Draft<'a> {
     when_changed: bool,
     dest: Option<String>,
     words: Vec<String>,
+    /// Another key says what is run.
+    has_source: bool,
     options: Vec<OsString>,
     /// The position of each key.
     places: Vec<(String, usize)>,
@@ -175,6 +177,7 @@ impl Step {
             when_changed: false,
             dest: None,
             words: Vec::new(),
+            has_source: STAND_FOR_RUN.into_iter().any(|name| keys.contains_key(name)),
             options: Vec::new(),
             places: Vec::new(),
         };
@@ -210,6 +213,9 @@ impl Draft<'_> {
             }
             _ if name == self.verb => {
                 self.words = texts_of(value.into_inner())?;
+                if self.verb == "run" && self.words.is_empty() && !self.has_source {
+                    return Err(CliError::new("it names no command"));
+                }
                 if self.verb != "run" {
                     if self.words.is_empty() {
                         return Err(CliError::new("it names nothing"));
@@ -311,8 +317,10 @@ impl Draft<'_> {
         argv.extend(positional.into_iter().map(OsString::from));
         let bad = |error: clap::Error| {
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            let first = first.strip_prefix("error: ").unwrap_or(first);
+            // What is missing stands in lines of its own.
+            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let text = lines.collect::<Vec<_>>().join(" ");
+            let first = text.strip_prefix("error: ").unwrap_or(&text);
             // clap's message names the option at fault.
             let named = |(name, _): &&(String, usize)| first.contains(&format!("'--{name}"));
             let at = self.places.iter().find(named).map_or(self.at, |(_, at)| *at);
@@ -467,6 +475,8 @@ mod tests {
         insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds"#);
         insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text in quotes, and not true or false");
         insta::assert_snapshot!(step("rnu = \"x\"\n"), @"p.toml:3: rnu: a step has no such key (did you mean run?)");
+        insta::assert_snapshot!(step("run = []\n"), @"p.toml:3: run: it names no command");
+        insta::assert_snapshot!(step("push = \"a\"\ndest = \"b\"\nmax-delete = 1\n"), @"p.toml:3: push: the following required arguments were not provided: --delete");
         insta::assert_snapshot!(step("run = 3\n"), @"p.toml:3: run: it is a text in quotes, and not a number");
         insta::assert_snapshot!(step("run = \"a\"\ncwd = 3\n"), @"p.toml:4: cwd: it is a text in quotes, and not a number");
         insta::assert_snapshot!(step("run = \"a\"\ntarget = 1\n"), @"p.toml:4: target: it is a text in quotes, and not a number");

@@ -4,7 +4,6 @@ mod here;
 mod judge;
 
 use std::cell::Cell;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +22,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
-use crate::output::json;
+use crate::inventory::Inventory;
+use crate::output::{self, json};
 use crate::status::SOME_FAILED;
 use crate::target::{self, Targets};
 
@@ -67,14 +67,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     // With --local there is no fleet.
     if context.local.is_none() {
         let findings = here::examine(context, connect);
-        let told = told(None, &findings, *json)?;
-        let written = std::io::stdout().write_all(&told);
-        written.map_err(|error| CliError::new(format!("write stdout: {error}")))?;
+        output::bytes(&told(None, &findings, *json)?)?;
         if findings.iter().any(|finding| finding.grade == Grade::Bad) {
             status = ExitCode::from(SOME_FAILED);
         }
     }
     let Some(target) = target else { return Ok(status) };
+    if let Some(chosen) = target.plain()
+        && let Err(error) = is_known(context, &chosen.host)
+    {
+        // There is no verdict on such a host.
+        let error = error.during("doctor");
+        if *json {
+            output::bytes(&told(Some(&chosen.host), &[here::bad(&error)], true)?)?;
+            return Err(error.quiet());
+        }
+        return Err(error);
+    }
     let targets = vec![target];
     let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
     let hosts = verb.run(async |hosts| {
@@ -82,6 +91,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         Ok(Doctor { json: *json, limit: *timeout })
     })?;
     Ok(if hosts == ExitCode::SUCCESS { status } else { hosts })
+}
+
+/// Refuses a host that is not in the fleet, or with `--local` not this one.
+fn is_known(context: &Context, host: &HostName) -> Result<(), CliError> {
+    match &context.local {
+        Some(own) => own.check(host),
+        None => Inventory::load(&context.home()?)?.host(host).map(drop),
+    }
 }
 
 /// Round trips of which the shortest counts: the others had to wait for a busy machine.
@@ -107,8 +124,8 @@ impl HostWork for Doctor {
         host: &HostName,
         outcome: Result<Vec<Finding>, Failed>,
     ) -> (Vec<u8>, Ended) {
-        let findings = outcome.unwrap_or_else(|failed| vec![here::bad(&CliError::from(failed))]);
         let mut ended = Ended::ok();
+        let findings = outcome.unwrap_or_else(|failed| vec![here::bad(&CliError::from(failed))]);
         if findings.iter().any(|finding| finding.grade == Grade::Bad) {
             let said = Some("bad".to_owned());
             ended = Ended { end: End::Failed, said, status: Some(SOME_FAILED), ..ended };
@@ -137,12 +154,12 @@ async fn receive(Session { link, .. }: &mut Session) -> Result<Examined, Broken>
 async fn examine(handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, Failed> {
     let (session, round_trip) = handle
         .ask(&Ping { nonce: 0 }, async |session| {
-            session.link.expect::<Pong>().await?;
+            session.answer::<Pong>().await?;
             let mut least = Duration::MAX;
             for nonce in 1..=TRIPS {
                 let began = Instant::now();
                 session.link.send(&Ping { nonce }).await?;
-                session.link.expect::<Pong>().await?;
+                session.answer::<Pong>().await?;
                 least = least.min(began.elapsed());
             }
             Ok(least)

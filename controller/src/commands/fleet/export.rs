@@ -22,10 +22,11 @@ use crate::seen::CertificateEnds;
 #[command(after_long_help = "\
 Examples:
   lariat fleet export fleet.toml
+  lariat fleet export - | ssh bob@laptop 'cat > fleet.toml'
 
 Nothing in the file is secret. Read the fingerprint out to whoever imports it.")]
 pub(super) struct Args {
-    /// The file to write
+    /// The file to write, or - for stdout
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -49,13 +50,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         toml::to_string(&BTreeMap::from([("expires", ends)]))?,
     );
     let path = escape(args.file.as_os_str().as_bytes());
+    let told = |place: &str, file: &str| {
+        format!(
+            "Wrote {} host(s) to {place}. The CA's fingerprint, to be read out:\n  {}\n\
+             Next, on the other machine: lariat fleet import {file}",
+            enrolled().count(),
+            fingerprint(&ca)
+        )
+    };
+    if args.file.as_os_str() == "-" {
+        output::bytes(text.as_bytes())?;
+        told("stdout", "FILE").lines().for_each(output::note);
+        return Ok(ExitCode::SUCCESS);
+    }
     std::fs::write(&args.file, text)
         .map_err(|e| CliError::new(format!("fleet export: write {path}: {}", io_error(&e))))?;
-    output::line(&format!(
-        "Wrote {} host(s) to {path}. The CA's fingerprint, to be read out:\n  {}\n\
-         Next, on the other machine: lariat fleet import {path}",
-        enrolled().count(),
-        fingerprint(&ca)
-    ))?;
+    output::line(&told(&path, &path))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -92,7 +92,7 @@ fn import(args: &Args, context: &Context) -> Result<(), CliError> {
         confirm(&question, "--ca FINGERPRINT")?;
     }
     let label = args.label.clone().unwrap_or_else(default_label);
-    let key = ControllerKey::generate(label.clone())?;
+    let key = ControllerKey::named(&label)?;
     new_home::create(&home, |staging| make(staging, &key, &exported))?;
     take_revocations(args, &home, &exported)?;
     take_ends(context, &home, &exported)?;
@@ -143,7 +143,7 @@ fn merge(args: &Args, home: &Home, exported: &Exported) -> Result<(), CliError> 
     let lock = home.lock()?;
     edit::add_all(home, &lock, &[new, changed].concat())?;
     if let Some(label) = args.label.as_ref().filter(|label| !key::file(home, label).exists()) {
-        let key = ControllerKey::generate(label.clone())?;
+        let key = ControllerKey::named(label)?;
         private::create(&key::file(home, label), key.to_toml().as_bytes())?;
     }
     drop(lock);

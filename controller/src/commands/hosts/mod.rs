@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::{Host, Inventory, Tag};
 use crate::output;
+use crate::output::json::{self, Nothing};
 use crate::seen::CertificateEnds;
 use crate::target::{self, Targets};
 
@@ -88,8 +89,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let (inventory, ends) = (Inventory::load(&home)?, CertificateEnds::load(&home));
     let chosen = match &targets {
         Some(targets) => {
-            let hosts = targets.select(&inventory)?.into_iter();
-            Some(hosts.map(|chosen| chosen.host).collect::<BTreeSet<_>>())
+            let not_begun = |error| json::not_begun(json, targets, error, Nothing {});
+            let hosts = targets.select(&inventory).map_err(not_begun)?;
+            Some(hosts.into_iter().map(|chosen| chosen.host).collect::<BTreeSet<_>>())
         }
         None => None,
     };

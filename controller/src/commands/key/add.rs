@@ -119,7 +119,8 @@ fn offer_former(
     let home = context.home()?;
     let known = KnownKeys::load(&home)?;
     let mut former = BTreeMap::<&str, Vec<HostName>>::new();
-    for chosen in args.target.select(&Inventory::load(&home)?)? {
+    let chosen = args.target.select(&Inventory::load(&home)?);
+    for chosen in chosen.map_err(|error| args.on.not_begun(&args.target, error))? {
         let options = known.rules(&chosen.host, request.label.as_str());
         if let Some(options) = options.filter(|options| *options != as_options(rules)) {
             former.entry(options).or_default().push(chosen.host);

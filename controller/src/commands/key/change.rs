@@ -122,6 +122,11 @@ impl HostOptions {
         }
         status
     }
+
+    /// Reports that nothing begins, because the target names no hosts of the fleet.
+    pub(super) fn not_begun(&self, target: &Targets, error: CliError) -> CliError {
+        json::not_begun(self.json, target, error, Added::default())
+    }
 }
 
 /// By host and label what keys may do from now on.

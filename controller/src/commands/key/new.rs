@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         let message = format!("key new: there is a key {label} already; nothing was changed");
         return Err(CliError::new(message).hint(format!("lariat --key {label} key list")));
     }
-    let key = ControllerKey::generate(label.clone())?;
+    let key = ControllerKey::named(label).map_err(|error| error.during("key new"))?;
     private::create(&path, key.to_toml().as_bytes())?;
     output::line(&format!(
         "Made the key {label}, {}.\nNext: lariat --key {label} key request > {label}.req",

@@ -16,10 +16,11 @@ use super::change::{Change, Done, HostOptions, NewRules};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, HostContext};
-use crate::home::Home;
+use crate::home::{Home, HomeLock};
 use crate::host_keys;
 use crate::inventory::Inventory;
 use crate::output;
+use crate::park;
 use crate::revocations::{IdText, PendingHost, Revocation, Revocations};
 use crate::target::{self, Targets, fold};
 
@@ -57,7 +58,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let home = context.home()?;
     let inventory = Inventory::load(&home)?;
-    let pending = PendingHost::all(&args.target, &inventory)?;
+    let pending = PendingHost::all(&args.target, &inventory);
+    let pending = pending.map_err(|error| args.on.not_begun(&args.target, error))?;
     let name = args.name.as_str();
     let revocation = Revocation {
         name: name.to_owned(),
@@ -85,13 +87,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     };
     let status = args.on.run(context, &args.target, Some(name.to_owned()), || {
         // Written down before any host is asked, so that an interruption loses nothing.
-        change(&home, |revocations| revocations.begin(revocation))?;
+        change(&home, |revocations, _| {
+            revocations.begin(revocation);
+            Ok(())
+        })?;
         Ok(revoking)
     });
     let answers = std::mem::take(&mut *lock(&answers));
     let mut left = Vec::new();
-    change(&home, |revocations| {
+    change(&home, |revocations, held| {
         for (host, ids) in &answers {
+            park::revoked(&home, held, host, ids)?;
             let enrolment = inventory.enrolled(host).map(|(_, enrolled)| enrolled.enrolment);
             if let Ok(enrolment) = enrolment {
                 revocations.done(name, &PendingHost { host: host.clone(), enrolment }, ids);
@@ -100,6 +106,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         revocations.forget_unknown(name);
         let own = revocations.revoked.iter().filter(|revocation| revocation.name == name);
         left.extend(own.flat_map(|revocation| &revocation.pending).map(|host| host.host.clone()));
+        Ok(())
     })?;
     if !left.is_empty() {
         let hosts = fold(left.iter().map(HostName::as_str));
@@ -108,10 +115,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     status
 }
 
-fn change(home: &Home, edit: impl FnOnce(&mut Revocations)) -> Result<(), CliError> {
+fn change(
+    home: &Home,
+    edit: impl FnOnce(&mut Revocations, &HomeLock) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let held = home.lock()?;
     let mut revocations = Revocations::load(home)?;
-    edit(&mut revocations);
+    edit(&mut revocations, &held)?;
     revocations.save(home, &held)
 }
 

@@ -1,6 +1,7 @@
 //! `lariat logs` and `lariat attach`: read the output of a detached job.
 
 mod attached;
+mod job_end;
 mod reading;
 
 use std::process::ExitCode;
@@ -11,9 +12,10 @@ use self::reading::Reading;
 use crate::context::Context;
 use crate::encoding::{Conversion, EncodingOption, HostEncoding};
 use crate::error::CliError;
-use crate::fanout::{self, Fanout};
-use crate::jobs::{self, Found, Holders, Prefix, Unnamed, Whom, Wish};
+use crate::fanout::Fanout;
+use crate::jobs::{self, Found, Prefix, Searched, Unnamed, Whom, Wish};
 use crate::runtime::block_on;
+use crate::target::Targets;
 
 // Options of logs and attach.
 #[derive(clap::Args)]
@@ -24,7 +26,7 @@ pub(super) struct Common {
 
     /// Print one JSON object per job, at its end
     ///
-    /// It is the job as lariat jobs shows it, with stdout and stderr.
+    /// It is the job as lariat jobs shows it, with stdout and stderr. A host without the job has an object too.
     #[arg(long)]
     json: bool,
 
@@ -51,7 +53,7 @@ Examples:
   lariat logs web1 3f2a -f | grep -i error
   lariat logs all 3f2a
   lariat logs @web -f
-  lariat logs @web --json | jq -r .stdout")]
+  lariat logs @web --json | jq -r '.stdout // empty'")]
 pub(crate) struct Args {
     /// Follow until the job has ended
     #[arg(short, long)]
@@ -89,35 +91,40 @@ impl Common {
     fn reading(&self, verb: &'static str, follow: bool, wish: Wish) -> Reading {
         let (tail, json, limit) = (self.tail, self.json, self.whom.timeout);
         let (conversion, first) = (Conversion::new(self.encoding.name), Mutex::default());
-        Reading { verb, wish, tail, follow, json, conversion, limit, several: None, first }
+        let (several, is_attached) = (None, false);
+        Reading { verb, wish, tail, follow, is_attached, json, conversion, limit, several, first }
+    }
+
+    /// The work of `attach`.
+    fn attached(&self, wish: Wish, several: Option<Targets>) -> Attached {
+        Attached(Reading { several, is_attached: true, ..self.reading(ATTACH, true, wish) })
     }
 }
 
+const ATTACH: &str = "attach";
+
 /// Follows a job to its end, on each of several hosts that have it, and exits as it does.
 pub(super) fn attach(args: &Common, context: &Context) -> Result<ExitCode, CliError> {
-    const VERB: &str = "attach";
-    args.check(VERB)?;
+    args.check(ATTACH)?;
+    let (whom, wish) = (&args.whom, args.wish());
+    if whom.target.plain().is_some() || wish.prefix.is_none() {
+        // Without an id, each host's newest job.
+        return whom.verb(context, args.json).run(async |hosts| {
+            whom.check(&hosts.chosen)?;
+            Ok(args.attached(wish, hosts.are_several.then(|| whom.target.clone())))
+        });
+    }
     block_on(async {
-        let wish = args.wish();
-        let Some(found) = jobs::find(&args.whom, &wish, context, VERB).await? else {
-            return Ok(ExitCode::SUCCESS);
+        let found = match jobs::find(whom, &wish, context, ATTACH, args.json).await? {
+            Searched::Found(found) => found,
+            Searched::Over(status) => return Ok(ExitCode::from(status)),
         };
-        let status = match found {
-            Found::Host(chosen, handle) => {
-                let work = Attached(args.reading(VERB, true, wish));
-                fanout::one(context, &chosen, handle, &work, args.json).await?.0
-            }
-            Found::Several(Holders { fleet, hosts, wish, status }) => {
-                let several = Some(args.whom.target.clone());
-                let reading = Reading { several, ..args.reading(VERB, true, wish) };
-                let hosts = hosts.into_iter().map(|(chosen, _)| chosen).collect();
-                let limits = args.whom.fanout.limits();
-                let fanout = Fanout::look(context, hosts, limits, args.json)?;
-                let attached = fanout.run(fleet, Arc::new(Attached(reading))).await?.0;
-                // A host that did not answer may have the job too.
-                attached.max(status)
-            }
-        };
+        let Found { fleet, hosts, wish, without, failed } = found;
+        jobs::put_without(&without, None, args.json)?;
+        let hosts = hosts.into_iter().map(|(chosen, _)| chosen).collect();
+        let fanout = Fanout::look(context, hosts, whom.fanout.limits(), args.json)?;
+        let work = args.attached(wish, Some(whom.target.clone()));
+        let (status, _) = fanout.after(failed).run(fleet, Arc::new(work)).await?;
         Ok(ExitCode::from(status))
     })
 }

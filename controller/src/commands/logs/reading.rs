@@ -12,11 +12,12 @@ use lariat_client::{HostHandle, Session};
 use lariat_wire::protocol::exec::{Command, Run, Streams};
 use lariat_wire::protocol::job::{Job, Start, State};
 
+use super::job_end;
 use crate::capture::Captured;
 use crate::commands::report;
 use crate::encoding::Conversion;
 use crate::error::CliError;
-use crate::fanout::{End, Ended, Failed, HostContext, HostWork, Screen, Sink};
+use crate::fanout::{Ended, Failed, HostContext, HostWork, Screen, Sink};
 use crate::jobs::{self, Wish};
 use crate::output::json::{self, JobResult, LogsResult};
 use crate::output::style;
@@ -31,6 +32,8 @@ pub(super) struct Reading {
     pub(super) tail: Option<u64>,
     /// Continue until the job has ended.
     pub(super) follow: bool,
+    /// The job's end is the host's result.
+    pub(super) is_attached: bool,
     pub(super) json: bool,
     /// What `--encoding` asks for.
     pub(super) conversion: Conversion,
@@ -44,7 +47,11 @@ pub(super) struct Reading {
 
 /// The results of all hosts.
 #[derive(Default)]
-pub(super) struct Total(Heard);
+pub(super) struct Total {
+    heard: Heard,
+    /// The hosts that answered and have no such job.
+    without: Vec<HostName>,
+}
 
 #[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Heard {
@@ -96,7 +103,10 @@ impl HostWork for Reading {
             Ok(None) => Heard::Absent,
             Err(_) => Heard::Nothing,
         };
-        total.0 = std::mem::take(&mut total.0).max(heard);
+        if heard == Heard::Absent {
+            total.without.push(host.clone());
+        }
+        total.heard = std::mem::take(&mut total.heard).max(heard);
         match outcome.and_then(Option::transpose) {
             Ok(_) => (Vec::new(), Ended::ok()),
             Err(failed) => self.failed(self.json, host, failed.into()),
@@ -107,9 +117,15 @@ impl HostWork for Reading {
         json::line(&JobResult::failed(host, error))
     }
 
-    fn over(&self, total: &mut Total, _: &Screen) -> Option<CliError> {
-        let target = self.several.as_ref().filter(|_| total.0 == Heard::Absent);
-        target.map(|target| self.wish.none_of(target).during(self.verb))
+    fn over(&self, total: &mut Total, screen: &Screen) -> Option<CliError> {
+        let target = self.several.as_ref().filter(|_| total.heard == Heard::Absent);
+        let error = target.map(|target| self.wish.none_of(target).during(self.verb));
+        for host in total.without.iter().filter(|_| self.json) {
+            // Such an object can always be encoded as JSON.
+            let object = jobs::without(host, error.as_ref()).unwrap_or_default();
+            screen.stdout.put(&object);
+        }
+        error
     }
 }
 
@@ -163,7 +179,7 @@ impl Reading {
             };
             let log = outlet.log(outputs);
             let read = log.read(handle, Some(session), &wanted, lost).await;
-            state = read.map_err(|error| self.before(as_failed(error, handle)));
+            state = read.map_err(|error| self.failed_reading(error, handle));
             (stdout, stderr) = log.into_outputs();
         }
         stdout.finish().await;
@@ -180,21 +196,26 @@ impl Reading {
             let (stdout, stderr) = read.map_err(CliError::from)?;
             let (job, output) = (Job { state, ..job }, Captured::streams(&stdout, &stderr));
             let job = jobs::object(name, &job, now_ms);
+            let job = if self.is_attached { job_end::object(job, state) } else { job };
             outlet.put(&json::line(&LogsResult { job, output })?)?;
         }
         Ok(state)
     }
 
+    fn failed_reading(&self, error: LogsError, handle: &HostHandle) -> Failed {
+        match error {
+            LogsError::Local(error) => {
+                let on = format!("{} on {}", self.verb, handle.name());
+                CliError::stdout(&error).during(on).into()
+            }
+            LogsError::Connect(error) => self.before(error.into()),
+            LogsError::Broken(error) => self.before(Failed::broken(error, handle)),
+        }
+    }
+
+    /// Puts the verb before a failure that begins with its host.
     fn before(&self, failed: Failed) -> Failed {
         failed.before(&format!("{} on", self.verb))
-    }
-}
-
-fn as_failed(error: LogsError, handle: &HostHandle) -> Failed {
-    match error {
-        LogsError::Local(error) => Failed { end: End::Errored, error: CliError::stdout(&error) },
-        LogsError::Connect(error) => error.into(),
-        LogsError::Broken(error) => Failed::broken(error, handle),
     }
 }
 
@@ -221,6 +242,7 @@ async fn follow(
     connections.finish().await;
     match outcome {
         Outcome::Ended(end) => Ok(State::Ended(end)),
+        Outcome::NoReader => Err(CliError::no_reader()),
         outcome => Err(report::error("attach", &outcome, handle, &request)
             .unwrap_or_else(|| CliError::new("left").quiet())),
     }

@@ -99,7 +99,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         connect.connect_timeout = limit;
     }
     let handle = settle::host(context, &connect, &call.target)?;
-    check_port(&call, &handle)?;
+    if call.wish != Wish::Explain {
+        check_port(&call, &handle)?;
+    }
     let user = call.target.user.clone();
     let (line, is_shell) = match call.wish {
         Wish::Explain => return explain(&call, &handle),
@@ -238,7 +240,8 @@ fn shared(control: Control) -> ExitCode {
     }
 }
 
-/// Prints what `ssh -G` would, as far as it applies: git uses it to detect ssh's options.
+/// Prints what `ssh -G` would, as far as it applies: git uses it to detect ssh's options, with the port that it was given.
+/// A wrong one is reported by the call itself.
 fn explain(call: &Call, handle: &HostHandle) -> Result<ExitCode, CliError> {
     let mut text = format!("host {}\n", call.target.host);
     let mut line = |name: &str, value: &str| {

@@ -250,12 +250,11 @@ impl Present<'_> {
         };
         // From where else a key could log in is not known, but for the networks that it had.
         let is_let_in = |entry: &Entry| {
-            let networks = |entry: &Entry| entry.networks.as_ref().map(|list| list.to_vec());
-            let had = before.entry(entry.id).map(|entry| networks(entry));
-            let as_before = || had.is_some_and(|had| had == networks(entry));
+            let had = before.entry(entry.id).and_then(|entry| entry.networks.as_ref());
             entry.max_sessions != Some(0)
                 && entry.networks.as_ref().is_none_or(|networks| {
-                    as_before() || from.is_some_and(|from| networks::include(networks, from))
+                    had.is_some_and(|had| had.value == networks.value)
+                        || from.is_some_and(|from| networks::include(networks, from))
                 })
         };
         let is_open = |keyring: &Keyring| {

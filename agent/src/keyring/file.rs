@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
+use lariat_base::date::{self, BadDate};
 use lariat_base::name::{HostName, KeyId, KeyLabel};
 use lariat_base::secret::Secret;
 use lariat_base::toml_file::{self, BadContent, from_text, secret};
@@ -52,9 +53,6 @@ struct File {
     #[serde(default)]
     key: Vec<FileEntry>,
 }
-
-/// From the first second of a day to its last.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60 - 1);
 
 /// A list, and its parts, as they are written.
 type Texts = Spanned<Vec<Spanned<String>>>;
@@ -293,18 +291,20 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 /// When a key may first be used: a day counts from its beginning.
 fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    let (moment, is_day) = date(deserializer)?;
-    Ok(Some(if is_day { moment - DAY } else { moment }))
+    moment(deserializer, date::parse_start)
 }
 
 /// When a key may last be used: a day counts to its end.
 fn end<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    Ok(Some(date(deserializer)?.0))
+    moment(deserializer, date::parse)
 }
 
-/// A moment, or the last second of a day in UTC, and whether it is a day; as a TOML date or as a string. A time needs
-/// its UTC offset: a keyring may be written in one time zone and read in another.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(SystemTime, bool), D::Error> {
+/// A moment, as a TOML date or as a string. A time needs its UTC offset: a keyring may be written in one time zone and
+/// read in another.
+fn moment<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<u64, BadDate>,
+) -> Result<Option<SystemTime>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Either {
@@ -319,8 +319,8 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(SystemTime, bool)
         Either::Toml(date) => date.to_string(),
         Either::Text(text) => text,
     };
-    let seconds = lariat_base::date::parse(&text).map_err(|_| bad())?;
-    Ok((UNIX_EPOCH + Duration::from_secs(seconds), !text.contains(':')))
+    let seconds = parse(&text).map_err(|_| bad())?;
+    Ok(Some(UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
 #[cfg(test)]

@@ -14,10 +14,20 @@ pub struct BadDate(String);
 
 /// Parses a date with its UTC offset (RFC 3339), or a day, which counts to its end in UTC.
 pub fn parse(text: &str) -> Result<u64, BadDate> {
+    moment(text, "23:59:59")
+}
+
+/// Parses a date with its UTC offset (RFC 3339), or a day, which counts from its beginning in UTC.
+pub fn parse_start(text: &str) -> Result<u64, BadDate> {
+    moment(text, "00:00:00")
+}
+
+/// Parses a date, or this time of a day.
+fn moment(text: &str, time: &str) -> Result<u64, BadDate> {
     let bad = || BadDate(text.to_owned());
     let is_day = text.len() == "2027-01-31".len();
-    let end = format!("{text}T23:59:59Z");
-    let date = OffsetDateTime::parse(if is_day { &end } else { text }, &Rfc3339);
+    let of_day = format!("{text}T{time}Z");
+    let date = OffsetDateTime::parse(if is_day { &of_day } else { text }, &Rfc3339);
     u64::try_from(date.map_err(|_| bad())?.unix_timestamp()).map_err(|_| bad())
 }
 
@@ -54,6 +64,8 @@ mod tests {
     #[test]
     fn a_day_counts_to_its_end_and_a_duration_from_now() {
         assert_eq!(parse("1970-01-02"), Ok(2 * 86400 - 1));
+        assert_eq!(parse_start("1970-01-02"), Ok(86400));
+        assert_eq!(parse_start("1970-01-01T02:00:00+01:00"), Ok(3600));
         assert_eq!(parse("1970-01-01T02:00:00+01:00"), Ok(3600));
         assert_eq!(parse_end("30d", 5), Ok(30 * 86400 + 5));
         assert_eq!(parse_end("2030-03-17T17:46:40Z", 5), Ok(1_900_000_000));

@@ -90,7 +90,7 @@ struct Failure {
 pub(super) struct Figures {
     /// The load of the last minute, in hundredths.
     pub(super) load: u32,
-    /// The same in percent of what its processors can do.
+    /// The load of the last minute, in percent of what its processors can do.
     load_percent: u32,
     /// The memory that is used, in percent.
     pub(super) memory: Option<u8>,

@@ -27,7 +27,7 @@ impl Scroll {
         self.first
     }
 
-    /// The same, with a line that is to be among them.
+    /// Takes in the sizes, and the line that is to be shown. Returns the first line that is.
     pub(super) fn fit_with(&mut self, line: usize, total: usize, rows: usize) -> usize {
         let least = (line + 1).saturating_sub(rows);
         self.first = self.first.clamp(least, line.max(least));

@@ -71,23 +71,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         done: BTreeSet::new(),
     };
     let answers = Answers::default();
-    let missing = if Revocations::load(&home)?.knows(name) {
-        Missing::Done
-    } else if args.target.plain().is_some() {
-        Missing::Mistake
-    } else {
-        Missing::MistakeIfNowhere
-    };
-    let revoking = Revoking {
+    let mut revoking = Revoking {
         key: name.to_owned(),
         keep_jobs: args.keep_jobs,
         force: args.force,
-        missing,
+        missing: match args.target.plain() {
+            Some(_) => Missing::Mistake,
+            None => Missing::MistakeIfNowhere,
+        },
         answers: Arc::clone(&answers),
     };
     let status = args.on.run(context, &args.target, Some(name.to_owned()), || {
         // Written down before any host is asked, so that an interruption loses nothing.
         change(&home, |revocations, _| {
+            if revocations.knows(name) {
+                revoking.missing = Missing::Done;
+            }
             revocations.begin(revocation);
             Ok(())
         })?;

@@ -9,6 +9,7 @@ mod pace;
 mod session;
 mod sessions;
 mod signals;
+mod threads;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -43,6 +44,7 @@ use handshake::{Authenticated, Connection, Rejected};
 use pace::Pace;
 use sessions::Sessions;
 use signals::{Heard, Signals};
+use threads::Threads;
 
 pub use handshake::Handshaker;
 
@@ -79,6 +81,7 @@ pub struct Server {
     agent: Arc<Agent>,
     handshaker: Arc<Handshaker>,
     sessions: Sessions,
+    threads: Threads,
     admission: Admission,
     unauthenticated: JoinSet<Greeted>,
     /// The task of each unauthenticated peer that holds a slot.
@@ -107,6 +110,7 @@ impl Server {
         Self {
             handshaker: Arc::new(handshaker),
             sessions: Sessions::default(),
+            threads: Threads::default(),
             admission: Admission::new(rules(&agent.config().admission)),
             unauthenticated: JoinSet::new(),
             tasks: HashMap::new(),
@@ -392,7 +396,7 @@ impl Server {
             Session::new(id, login, key, origin.clone(), &self.agent, membership.stop());
         session.identity.clone_from(&arrived.identity);
         session.features = arrived.login.features;
-        if let Err(error) = session::start(arrived, session, membership) {
+        if let Err(error) = session::start(&self.threads, arrived, session, membership) {
             error!(peer = %origin, "can't start a thread for a session: {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! One session, on a thread and a runtime of its own: serves requests, one at a time, until either end stops.
+//! One session, on a thread and a runtime of its own while it lasts: serves requests, one at a time, until either end stops.
 //!
 //! Requests do their work on that thread, including file reads, hashing and TLS, and never block the runtime
 //! that accepts. An idle session costs its TLS state, the touched part of its stack and a runtime: about 100
@@ -20,11 +20,13 @@ use lariat_wire::protocol::request::{JobRequest, Request};
 use lariat_wire::protocol::session::Goodbye;
 use lariat_wire::protocol::verb::Verb;
 use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::handshake::{Authenticated, Connection};
 use super::sessions::Membership;
+use super::threads::Threads;
 use crate::boxed::boxed;
 use crate::budget::Exhausted;
 use crate::core::{Again, Agent, Event, Session, decide, refuse};
@@ -33,9 +35,6 @@ use crate::policy::Denial;
 use crate::requests;
 use crate::transport::BoxStream;
 use crate::upgrade::VERSION;
-
-/// Stack size of a session's thread, in bytes. Only touched pages take memory.
-const STACK: usize = 1024 * 1024;
 
 /// How long the peer may take to read the last messages and hang up, when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -52,18 +51,18 @@ const ENDING: Duration = Duration::from_secs(2);
 /// When a controller should reconnect after a goodbye: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Starts the session's thread. A panic ends this session only.
+/// Starts the session on a thread. A panic ends this session only.
 pub(super) fn start(
+    threads: &Threads,
     arrived: Authenticated,
     session: Session,
     membership: Membership,
 ) -> io::Result<()> {
-    let work = move || {
+    threads.start(Box::new(move |runtime| {
         let _membership = membership;
         let span = session.span.clone();
-        span.in_scope(|| run(arrived, &session));
-    };
-    std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work).map(|_| ())
+        span.in_scope(|| run(arrived, &session, runtime));
+    }))
 }
 
 /// Welcomes a controller for which no session is free, and answers its first request with the reason.
@@ -86,16 +85,15 @@ pub(super) async fn send_away(
     timeout(FAREWELL, farewell).await.unwrap_or(Err(LinkError::Silent))
 }
 
-fn run(arrived: Authenticated, session: &Session) {
+fn run(arrived: Authenticated, session: &Session, runtime: &io::Result<Runtime>) {
     // Only a beginning can fail to be reported.
     let _ = Event::LoggedIn.report(session);
     let mut ended = Ended { session, why: Some("it failed".to_owned()) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let result = match runtime {
         Ok(runtime) => {
             runtime.block_on(boxed(|| serve(arrived.connection, &arrived.login, session)))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string()).into()),
     };
     ended.why = result.err().map(|error| error.to_string());
 }

@@ -29,7 +29,6 @@ use rustix::io::Errno;
 
 use super::name::JobName;
 use super::record::{Progress, Record, State};
-use super::stream::Stream;
 
 pub(super) use sweep::Keep;
 
@@ -198,12 +197,11 @@ impl Directories {
     /// Removes a job's directory.
     pub(super) fn remove(&self, job: JobName) -> io::Result<()> {
         let path = self.path(job);
-        for name in [RECORD, SOCKET, Stream::Stdout.name(), Stream::Stderr.name()] {
-            match fs::remove_file(path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        match fs::remove_file(path.join(RECORD)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        // Most have nothing else.
         fs::remove_dir(&path).or_else(|_| fs::remove_dir_all(&path))
     }
 }

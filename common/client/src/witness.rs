@@ -1,5 +1,6 @@
 //! What hosts show of their audits and certificates, for whoever remembers it.
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_wire::protocol::audit::AuditHead;
 
 use crate::peer::Peer;
@@ -10,8 +11,8 @@ pub trait Witness: Send + Sync {
     /// shows nothing on it that is older than what it had shown before this call.
     fn connecting(&self, peer: &Peer) -> Shown;
 
-    /// This host has proved itself with this certificate, in DER.
-    fn certified(&self, peer: &Peer, certificate: &[u8]);
+    /// This host has proved itself with this certificate.
+    fn certified(&self, peer: &Peer, certificate: &CertificateInfo);
 }
 
 /// Is called with each line that a host shows on a connection.
@@ -22,5 +23,5 @@ impl Witness for () {
         Box::new(|_| ())
     }
 
-    fn certified(&self, _: &Peer, _: &[u8]) {}
+    fn certified(&self, _: &Peer, _: &CertificateInfo) {}
 }

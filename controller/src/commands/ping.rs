@@ -138,7 +138,7 @@ pub(super) async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
             session.link.send(&Ping { nonce: 1 }).await?;
             session.answer::<Pong>().await?;
             let round_trip = began.elapsed();
-            let days_left = session.certificate.as_deref().and_then(days_left);
+            let days_left = session.certificate.as_ref().and_then(days_left);
             Ok(Times { connect, round_trip, days_left })
         })
         .await?;
@@ -147,8 +147,8 @@ pub(super) async fn round_trip(handle: &HostHandle) -> Result<Times, Failed> {
 }
 
 /// The days that are left to a certificate, if they are few.
-fn days_left(certificate: &[u8]) -> Option<i64> {
-    CertificateInfo::parse(certificate).ok()?.days_left(signed_seconds(SystemTime::now()))
+fn days_left(certificate: &CertificateInfo) -> Option<i64> {
+    certificate.days_left(signed_seconds(SystemTime::now()))
 }
 
 #[cfg(test)]

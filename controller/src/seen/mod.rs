@@ -154,6 +154,8 @@ impl Seen {
         match contradicted {
             // An agent that keeps no audit shows this.
             None if line == AuditHead::default() => return,
+            // Nothing was written since.
+            None if host.witnesses.newest() == Some(line) => {}
             None => {
                 let witness = witness(line);
                 host.witnesses.add(witness);
@@ -204,10 +206,8 @@ impl lariat_client::Witness for Seen {
         })
     }
 
-    fn certified(&self, Peer { name, enrolment, .. }: &Peer, certificate: &[u8]) {
-        if let Ok(info) = CertificateInfo::parse(certificate) {
-            self.certificate_ends(name, *enrolment, info.not_after);
-        }
+    fn certified(&self, Peer { name, enrolment, .. }: &Peer, certificate: &CertificateInfo) {
+        self.certificate_ends(name, *enrolment, certificate.not_after);
     }
 }
 

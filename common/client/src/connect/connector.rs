@@ -103,7 +103,7 @@ impl Connector {
         let asked = Instant::now();
         let welcome = login(&mut secured, &challenge, peer, key, &request, stage).await?;
         let mut session = Session::new(secured.stream, welcome, early.then(|| first.kind()));
-        session.certificate = secured.certificate;
+        session.certificate = Some(secured.certificate);
         session.round_trip = asked.elapsed();
         if !early {
             let begun = first.begin(session.link.outbox());

@@ -84,7 +84,7 @@ impl Route {
                 let mut shown = witness.connecting(peer);
                 let mut session =
                     connector.connect((peer, &**dial), first, limit, eager, stage).await?;
-                session.certificate.iter().for_each(|der| witness.certified(peer, der));
+                session.certificate.iter().for_each(|info| witness.certified(peer, info));
                 shown(session.welcome.audit);
                 session.link.reader.on_audit(shown);
                 Ok(session)

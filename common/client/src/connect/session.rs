@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_wire::limits::PROBE_AFTER;
 use lariat_wire::link::{Link, LinkError};
 use lariat_wire::memory::Memory;
 use lariat_wire::protocol::hello::Welcome;
 use lariat_wire::protocol::{Kind, Message};
-use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use crate::broken::Broken;
@@ -22,8 +22,8 @@ pub struct Session {
     pub link: Link<BoxStream>,
     /// The agent's answer to the login.
     pub welcome: Welcome,
-    /// The host's certificate, in DER; `None` for the agent on this machine, which has none.
-    pub certificate: Option<CertificateDer<'static>>,
+    /// The host's certificate; `None` for the agent on this machine, which has none.
+    pub certificate: Option<CertificateInfo>,
     /// How long the login took to be answered: at least a round trip. Zero over a unix socket.
     pub(crate) round_trip: Duration,
 }

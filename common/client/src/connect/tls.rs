@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use lariat_base::certificate::CertificateInfo;
 use lariat_base::name::HostName;
 use lariat_wire::auth::proof::Exporter;
 use lariat_wire::tls::{ALPN, Channel, RecordAligned, Secrets, exporter, provider};
@@ -13,7 +14,7 @@ use rustls_pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 use super::error::Cause;
-use super::verify::{Rejected, Verifier, verdict};
+use super::verify::{Pins, Rejected, Verifier, verdict};
 use crate::dial::BoxStream;
 use crate::peer::Peer;
 
@@ -24,7 +25,7 @@ pub(super) struct Secured {
     /// Binds the login to this connection.
     pub(super) exporter: Exporter,
     /// The host's certificate.
-    pub(super) certificate: Option<CertificateDer<'static>>,
+    pub(super) certificate: CertificateInfo,
 }
 
 /// The fleet whose hosts are trusted: its CA, and no other.
@@ -62,8 +63,7 @@ impl Trust {
         leaf: &CertificateDer<'_>,
         now: UnixTime,
     ) -> Result<[u8; 32], Rejected> {
-        let (roots, provider) = (self.roots.clone(), self.provider.clone());
-        Verifier { roots, provider, name: name.clone(), pins: None }.verify(leaf, now)
+        self.verifier(name.clone(), None).verify(leaf, now).map(|info| info.spki)
     }
 
     /// The signatures that can be verified.
@@ -73,7 +73,9 @@ impl Trust {
 
     /// Does the TLS handshake, in which the peer must be this host.
     pub(super) async fn handshake(&self, peer: &Peer, stream: BoxStream) -> Result<Secured, Cause> {
-        let (mut config, secrets) = (self.config(peer), Secrets::default());
+        let pins = self.has_pins.then_some((peer.spki, peer.next_spki));
+        let verifier = Arc::new(self.verifier(peer.name.clone(), pins));
+        let (mut config, secrets) = (self.config(Arc::clone(&verifier)), Secrets::default());
         secrets.keep_client(&mut config);
         let connector = TlsConnector::from(Arc::new(config));
         // The verifier compares the name itself, and it is not sent.
@@ -87,25 +89,23 @@ impl Trust {
             return Err(Cause::NotLariat);
         }
         let exporter = exporter(&connection).map_err(Cause::Tls)?;
-        let certificates = connection.peer_certificates().unwrap_or_default();
-        let certificate = certificates.first().map(|leaf| leaf.clone().into_owned());
+        let unverified = || Cause::Tls(rustls::Error::NoCertificatesPresented);
+        let certificate = verifier.verified().ok_or_else(unverified)?;
         let channel = Channel::take_over(stream, connection, &secrets)
             .map_err(|error| Cause::Io(io::Error::other(error)))?;
         Ok(Secured { stream: Box::new(channel), exporter, certificate })
     }
 
-    fn config(&self, peer: &Peer) -> ClientConfig {
-        let verifier = Verifier {
-            roots: self.roots.clone(),
-            provider: self.provider.clone(),
-            name: peer.name.clone(),
-            pins: self.has_pins.then_some((peer.spki, peer.next_spki)),
-        };
+    fn verifier(&self, name: HostName, pins: Option<Pins>) -> Verifier {
+        Verifier::new((self.roots.clone(), self.provider.clone()), name, pins)
+    }
+
+    fn config(&self, verifier: Arc<Verifier>) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has ciphers and key exchanges of TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();

@@ -4,7 +4,7 @@
 //! webpki checks the chain, its dates and its purpose. Names are compared here, because a host's name need not
 //! be a DNS name. None of it can be turned off.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lariat_base::certificate::CertificateInfo;
 use lariat_base::name::HostName;
@@ -60,20 +60,38 @@ fn date(seconds: u64) -> String {
 /// Verifies one host.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) roots: Arc<RootCertStore>,
-    pub(super) provider: Arc<CryptoProvider>,
-    pub(super) name: HostName,
-    /// The hash of the key that enrollment recorded, and of the one that may follow; `None` if the name is enough.
-    pub(super) pins: Option<([u8; 32], Option<[u8; 32]>)>,
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+    name: HostName,
+    /// `None` if the name is enough.
+    pins: Option<Pins>,
+    verified: OnceLock<CertificateInfo>,
 }
 
+/// The hash of the key that enrollment recorded, and of the one that may follow.
+pub(super) type Pins = ([u8; 32], Option<[u8; 32]>);
+
 impl Verifier {
-    /// Verifies a certificate. Returns the hash of its key.
+    /// A verifier of this host's certificate.
+    pub(super) fn new(
+        (roots, provider): (Arc<RootCertStore>, Arc<CryptoProvider>),
+        name: HostName,
+        pins: Option<Pins>,
+    ) -> Self {
+        Self { roots, provider, name, pins, verified: OnceLock::new() }
+    }
+
+    /// The certificate that a handshake has verified.
+    pub(super) fn verified(&self) -> Option<CertificateInfo> {
+        self.verified.get().cloned()
+    }
+
+    /// Verifies a certificate.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         now: UnixTime,
-    ) -> Result<[u8; 32], Rejected> {
+    ) -> Result<CertificateInfo, Rejected> {
         // The fleet's CA issues every host's certificate directly: intermediate certificates are ignored.
         let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&e))?;
         let algorithms = self.provider.signature_verification_algorithms.all;
@@ -88,7 +106,7 @@ impl Verifier {
             Some((spki, next)) if info.spki != spki && Some(info.spki) != next => {
                 Err(Rejected::OtherKey)
             }
-            Some(_) | None => Ok(info.spki),
+            Some(_) | None => Ok(info),
         }
     }
 }
@@ -130,7 +148,11 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.verify(leaf, now) {
-            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Ok(info) => {
+                // A connection has one handshake, and that one certificate.
+                self.verified.get_or_init(|| info);
+                Ok(ServerCertVerified::assertion())
+            }
             Err(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
         }
     }
@@ -189,12 +211,9 @@ mod tests {
             (leaf.signed_by(&key, &root).unwrap(), leaf.signed_by(&key, &below).unwrap());
         let mut roots = RootCertStore::empty();
         roots.add(root.der().clone()).unwrap();
-        let verifier = Verifier {
-            roots: Arc::new(roots),
-            provider: provider(),
-            name: "web1".parse().unwrap(),
-            pins: Some((CertificateInfo::parse(good.der()).unwrap().spki, None)),
-        };
+        let pins = (CertificateInfo::parse(good.der()).unwrap().spki, None);
+        let trusted = (Arc::new(roots), provider());
+        let verifier = Verifier::new(trusted, "web1".parse().unwrap(), Some(pins));
         let server = ServerName::try_from("web1").unwrap();
         let verdict = |leaf: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {
             let outcome =

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lariat_base::certificate::CertificateInfo;
 use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
@@ -165,7 +164,7 @@ async fn examine(handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, F
             Ok(least)
         })
         .await?;
-    let end = session.certificate.as_deref().and_then(|der| CertificateInfo::parse(der).ok());
+    let end = session.certificate.clone();
     let asked = SystemTime::now() + round_trip / 2;
     let sent = Cell::default();
     let (session, examined) = handle.ask_on(Some(session), &Examine, &sent, receive).await?;

@@ -3,6 +3,8 @@
 //! Every path that a request names is opened here, with this process's rights and relative to the user's
 //! home. The transfer engine works on the descriptors.
 
+mod way;
+
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::future::pending;
@@ -29,7 +31,7 @@ use tokio::sync::watch;
 
 use crate::lanes::{Joinable, Lanes, TransferLanes};
 use crate::meter::Meter;
-use crate::policy::path::{self, Root};
+use crate::policy::{Confinement, path};
 use crate::transfers::{Running, Transfers};
 
 /// Stands for the partial's name when a tree's transfer is registered.
@@ -44,7 +46,7 @@ pub struct Files {
     /// Where relative paths begin.
     pub home: PathBuf,
     /// The directory that the work is confined to.
-    pub root: Option<Root>,
+    pub root: Option<Confinement>,
     /// The transfers that write with the same rights.
     pub transfers: Transfers,
     /// The transfers that have further connections. A worker's has none: a lane would need a worker of its own.
@@ -105,17 +107,17 @@ impl Files {
 
     /// Where the paths of a request begin. A root is opened for each request, with this process's rights.
     fn base(&self) -> Result<Base, Failure> {
-        let Some(root) = &self.root else { return Ok(Base::at(&self.home)) };
-        let path = root.as_bytes();
+        let Some(confinement) = &self.root else { return Ok(Base::at(&self.home)) };
+        let path = confinement.root.as_bytes();
         let base = Base::confined(Path::new(OsStr::from_bytes(path)));
         base.map_err(|error| Failure::io(Action::Open, path, &error))
     }
 
     /// A path of the request, as it is opened: below the root, if there is one.
     fn below(&self, path: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let Some(root) = &self.root else { return Ok(path) };
+        let Some(confinement) = &self.root else { return Ok(path) };
         let whole = path::absolute(Some(self.home.as_os_str().as_bytes()), &path);
-        let below = whole.as_deref().and_then(|whole| root.relative(whole));
+        let below = whole.as_deref().and_then(|whole| confinement.root.relative(whole));
         below.map(<[u8]>::to_vec).ok_or_else(|| {
             // The decision was made on the same path.
             Failure { path: Some(path), ..Failure::request(Cause::Internal) }

@@ -5,13 +5,32 @@ use std::sync::Arc;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::can::{Asked, Verdict};
 use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::request::Request;
+use lariat_wire::protocol::request::{FileRequest, Request};
 
+use super::act_as::ActAs;
 use super::looked_up::LookedUp;
 use super::permit::Permit;
 use super::session::Session;
 use crate::keyring::Entry;
-use crate::policy::{self, Denial, join};
+use crate::policy::{self, Confinement, Denial, join};
+
+/// What the rules say of a request.
+pub struct Answer {
+    /// Whether they permit it.
+    pub verdict: Verdict,
+    /// What is still to be looked at, by the user that it would be made as.
+    pub way: Option<Way>,
+}
+
+/// The way of a request that is confined to a directory.
+pub struct Way {
+    /// The request.
+    pub request: FileRequest,
+    /// The directory.
+    pub root: Confinement,
+    /// Who looks.
+    pub act_as: ActAs,
+}
 
 impl Permit<'_> {
     /// The key that is asked about: the one that asks, or another of the keyring.
@@ -28,7 +47,7 @@ impl Permit<'_> {
 
 impl Session {
     /// Decides whether a key may make a request. Where it would come from is known only of the session's own key.
-    pub fn can(&self, key: &Entry, asked: &Asked) -> Result<Verdict, Failure> {
+    pub fn can(&self, key: &Entry, asked: &Asked) -> Result<Answer, Failure> {
         let kind = Kind::try_from(asked.kind).map_err(|error| bad(&error.to_string()))?;
         let request = Request::decode(kind, &asked.payload).map_err(|e| bad(&e.to_string()))?;
         request.check()?;
@@ -39,16 +58,22 @@ impl Session {
             Ok(grant) => {
                 let rule = facts.at(grant.line);
                 // A request as a user that does not exist would fail, though no rule denies it.
-                looked_up.act_as?;
+                let act_as = looked_up.act_as?;
                 if !grant.parked {
                     looked_up.reached?;
                 }
                 let networks = key.networks.as_ref().filter(|_| origin.is_none());
                 let why = networks.map(|networks| format!("only from {}", join(networks.iter())));
-                Ok(Verdict { allowed: true, rule, why: why.unwrap_or_default() })
+                let verdict = Verdict { allowed: true, rule, why: why.unwrap_or_default() };
+                let way = match (grant.root, request) {
+                    (Some(root), Request::File(request)) => Some(Way { request, root, act_as }),
+                    _ => None,
+                };
+                Ok(Answer { verdict, way })
             }
             Err(Denial { rule, why, .. }) => {
-                Ok(Verdict { allowed: false, rule: rule.as_str().to_owned(), why })
+                let rule = rule.as_str().to_owned();
+                Ok(Answer { verdict: Verdict { allowed: false, rule, why }, way: None })
             }
         }
     }

@@ -19,6 +19,7 @@ pub use act_as::ActAs;
 pub use activity::{Activity, Doing, Present, Transfer};
 pub use again::Again;
 pub use agent::{Agent, Reloaded, effective, own_files, store};
+pub use can::{Answer, Way};
 pub use counters::Counters;
 pub use event::Event;
 pub use job_ends::JobEnds;

@@ -16,6 +16,7 @@ use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::verb::Verb;
 
 use super::argv::argv;
+use super::confinement::Confinement;
 use super::denial::{Denial, Rule};
 use super::facts::Facts;
 use super::networks;
@@ -32,7 +33,7 @@ pub struct Grant {
     /// The line of the rule in the keyring; 0 if it is in none.
     pub line: usize,
     /// The directory to which the file work is confined.
-    pub root: Option<Root>,
+    pub root: Option<Confinement>,
     /// The path of the program to run, which is not looked up again.
     pub program: Option<Vec<u8>>,
     /// Whether the controller may send a command input, or change its terminal.
@@ -418,7 +419,9 @@ fn within(asked: &Asked<'_>, facts: &Facts<'_>, granted: Grant) -> Result<Grant,
         Some(overrides) if chown(overrides) => "--chown",
         Some(overrides) if chmod(overrides) => "--chmod and setuid, setgid or sticky bits",
         Some(_) | None => {
-            return Ok(Grant { line: root.line, root: Some(root.value.clone()), ..granted });
+            let (line, at) = (root.line, facts.at(root.line));
+            let root = Some(Confinement { root: root.value.clone(), at });
+            return Ok(Grant { line, root, ..granted });
         }
     };
     no(format!("does not go with {option}"))

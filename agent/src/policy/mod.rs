@@ -2,6 +2,7 @@
 
 mod argv;
 pub mod bind;
+mod confinement;
 mod decide;
 mod denial;
 mod describe;
@@ -13,6 +14,7 @@ pub mod pattern;
 pub mod place;
 
 pub use argv::argv;
+pub use confinement::{Confinement, Obstacle};
 pub use decide::{Grant, acting_user, admit, decide};
 pub use denial::{Denial, Rule};
 pub use describe::{describe, join};

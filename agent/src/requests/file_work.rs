@@ -14,6 +14,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(
     request: FileRequest,
     files: &Files,
 ) -> Result<Outcome, LinkError> {
+    if let Err(failure) = files.check_way(&request) {
+        return Ok(Outcome::Failed(failure));
+    }
     match request {
         FileRequest::Push(push) => push::serve(link, push, files).await,
         FileRequest::PushTree(push) => push_tree::serve(link, push, files).await,

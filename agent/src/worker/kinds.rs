@@ -9,6 +9,7 @@ use super::request::WorkerRequest;
 pub(super) fn may_say(request: &WorkerRequest, kind: Kind) -> bool {
     let request = match request {
         WorkerRequest::File(request) => request,
+        WorkerRequest::Look(_) => return kind == Kind::Failed,
         WorkerRequest::Socket(_) => return as_socket(kind),
     };
     match request {

@@ -14,6 +14,7 @@
 
 mod confine;
 mod kinds;
+mod look;
 mod process;
 mod relay;
 mod request;
@@ -38,14 +39,15 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+pub(crate) use look::look;
 pub(crate) use process::Worker;
 pub(crate) use relay::relay;
 pub(crate) use request::WorkerRequest;
 
-use crate::core::Outcome;
+use crate::core::{Done, Outcome};
 use crate::files::Files;
 use crate::lanes::Lanes;
-use crate::policy::path::Root;
+use crate::policy::Confinement;
 use crate::requests::{file_work, socket_work};
 use crate::transfers::Transfers;
 
@@ -66,7 +68,7 @@ struct Begin {
     /// The user's home.
     home: Vec<u8>,
     /// The directory that the work is confined to.
-    root: Option<Root>,
+    root: Option<Confinement>,
     /// Bytes that the request may keep in memory.
     memory: u64,
 }
@@ -98,13 +100,17 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), LinkError> {
         let transfers = Transfers::default();
         let stop = heed_signals(&transfers)?;
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
+        // Nobody looks how far it has come: the agent counts what it passes on.
+        let (lanes, meter) = (Lanes::default(), Arc::default());
+        let files = |stop| Files { key, uid, home, root, transfers, lanes, meter, stop };
         let served = match WorkerRequest::decode(frame.kind, link.reader.payload())? {
             WorkerRequest::File(request) => {
-                // Nobody looks how far it has come: the agent counts what it passes on.
-                let (lanes, meter) = (Lanes::default(), Arc::default());
-                let files = Files { key, uid, home, root, transfers, lanes, meter, stop };
-                file_work::serve(&mut link, request, &files).await
+                file_work::serve(&mut link, request, &files(stop)).await
             }
+            WorkerRequest::Look(request) => Ok(match files(stop).check_way(&request) {
+                Ok(()) => Outcome::Done(Done::default()),
+                Err(failure) => Outcome::Failed(failure),
+            }),
             WorkerRequest::Socket(connect) => {
                 socket_work::serve(&mut link, &connect.path, None, stopped(stop)).await
             }
@@ -172,12 +178,13 @@ mod tests {
 
     #[test]
     fn the_first_word_has_these_bytes_and_no_longer_one_is_read() {
-        let root = Some("/srv".parse().unwrap());
+        let root = Some(Confinement { root: "/srv".parse().unwrap(), at: "k:1".to_owned() });
         let (key, home) = (KeyId([7; 16]), b"/home".to_vec());
         let begin = Begin { key, uid: 65_534, home, root, memory: 3 };
         let bytes = codec::encode(&begin).unwrap();
         let home = [&[5, 0, 0, 0, 0, 0, 0, 0][..], b"/home"].concat();
         let root = [&[1, 4, 0, 0, 0, 0, 0, 0, 0][..], b"/srv"].concat();
+        let root = [&root, &[3, 0, 0, 0, 0, 0, 0, 0][..], b"k:1"].concat();
         let expected = [&[7; 16][..], &[0xfe, 0xff, 0, 0], &home, &root, &[3, 0, 0, 0, 0, 0, 0, 0]];
         assert_eq!(bytes, expected.concat());
         let read = |len: u32, bytes: &[u8]| {

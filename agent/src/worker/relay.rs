@@ -28,7 +28,7 @@ use super::process::{self, Worker};
 use super::request::WorkerRequest;
 use crate::core::{Done, Outcome, Session};
 use crate::meter::Meter;
-use crate::policy::path::Root;
+use crate::policy::Confinement;
 use crate::transfers::Running;
 use crate::transport::SessionLink;
 use crate::user::User;
@@ -37,10 +37,10 @@ use crate::user::User;
 const PIECE: usize = 256 * 1024;
 
 /// How long a worker may take to end when its session ends or a newer request takes over.
-const ENDING: Duration = Duration::from_secs(3);
+pub(super) const ENDING: Duration = Duration::from_secs(3);
 
 /// How long a worker may take to save what has arrived when the controller is gone.
-const KEEPING: Duration = Duration::from_secs(10);
+pub(super) const KEEPING: Duration = Duration::from_secs(10);
 
 /// How a worker's service ended.
 enum End {
@@ -60,7 +60,7 @@ pub(crate) async fn relay(
     link: &mut SessionLink,
     mut worker: Worker,
     request: WorkerRequest,
-    (user, root): (&User, Option<Root>),
+    (user, root): (&User, Option<Confinement>),
     (session, meter): (&Session, &Meter),
 ) -> Result<Outcome, LinkError> {
     let (memory, _charge) = match granted(&request, session) {
@@ -75,7 +75,7 @@ pub(crate) async fn relay(
                 WorkerRequest::File(request) => {
                     session.agent.transfers.begin_asked(session.owner(), user.uid, request)
                 }
-                WorkerRequest::Socket(_) => None,
+                WorkerRequest::Socket(_) | WorkerRequest::Look(_) => None,
             };
             let end = pass(
                 link,
@@ -112,7 +112,7 @@ pub(crate) async fn relay(
                 let failed = failure.map(|failure| Outcome::Over(failure.to_string()));
                 let text = format!("as {}", user.name());
                 let bytes = match &request {
-                    WorkerRequest::File(_) => done.bytes,
+                    WorkerRequest::File(_) | WorkerRequest::Look(_) => done.bytes,
                     WorkerRequest::Socket(_) => {
                         Some(done.bytes.unwrap_or_default() + controller.bytes.get())
                     }
@@ -143,10 +143,13 @@ fn failed(link: &SessionLink, failure: Failure) -> Result<Outcome, LinkError> {
 /// How much memory the worker may keep, and the charge for it. A worker can't ask for more later, so it gets
 /// as much as is available at the start. An owner's worker gets a large limit, and is charged only for what
 /// it is likely to keep.
-fn granted(request: &WorkerRequest, session: &Session) -> Result<(usize, Charge), Failure> {
+pub(super) fn granted(
+    request: &WorkerRequest,
+    session: &Session,
+) -> Result<(usize, Charge), Failure> {
     const MIB: usize = 1024 * 1024;
     let mut charge = session.memory.charge();
-    if let WorkerRequest::Socket(_) = request {
+    if let WorkerRequest::Socket(_) | WorkerRequest::Look(_) = request {
         charge.set(4 * MIB)?;
         return Ok((4 * MIB, charge));
     }
@@ -164,10 +167,10 @@ fn granted(request: &WorkerRequest, session: &Session) -> Result<(usize, Charge)
 }
 
 /// Sends the worker its `Begin` and its request.
-async fn begin(
+pub(super) async fn begin(
     worker: &mut Worker,
     request: &WorkerRequest,
-    (user, root): (&User, Option<Root>),
+    (user, root): (&User, Option<Confinement>),
     session: &Session,
     memory: usize,
 ) -> Result<Link<UnixStream>, LinkError> {

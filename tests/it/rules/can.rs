@@ -23,14 +23,7 @@ use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::{Kind, Message};
 use rustix::process::Signal;
 
-use super::{directory, refused};
-
-/// The label of a fleet's key.
-fn label(fleet: &TestFleet) -> String {
-    let keys = fs::read_dir(fleet.home().join("keys")).unwrap();
-    let file = keys.flatten().next().unwrap().path();
-    file.file_stem().unwrap().to_str().unwrap().to_owned()
-}
+use super::{directory, label, refused};
 
 #[test]
 fn the_agents_answer_with_the_rule_and_its_line() {

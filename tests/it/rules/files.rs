@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lariat_testing::agent::Agent;
 use lariat_testing::files::{assert_same, names, random_file};
 use lariat_testing::fleet::TestFleet;
+use lariat_testing::output::text;
 use lariat_testing::rng::number;
 
-use super::{directory, refused};
+use super::{directory, label, refused};
 
 /// A host that has `up` to push to and `down` to pull from, with `out` beside them.
 fn with_roots() -> (TestFleet, Agent) {
@@ -126,13 +127,13 @@ fn no_path_leads_out_of_a_root() {
 
     let link = |root: &Path, path: &str| at(&root.join(path));
     for path in ["link/secret", "link/new", "slash/etc/x", "link/", "magic/x"] {
-        fleet.fails(255, ["push", "file", &link(&up, path)]);
-        fleet.fails(255, ["push", "tree", &link(&up, path)]);
+        refused(&fleet, ["push", "file", &link(&up, path)]);
+        refused(&fleet, ["push", "tree", &link(&up, path)]);
     }
     for path in ["link/secret", "to-secret", "slash/etc/passwd", "link", "magic"] {
-        fleet.fails(255, ["pull", &link(&down, path), "got"]);
+        refused(&fleet, ["pull", &link(&down, path), "got"]);
     }
-    fleet.fails(255, ["clean", &link(&up, "link")]);
+    refused(&fleet, ["clean", &link(&up, "link")]);
     // A link with the name of the destination is itself replaced.
     fleet.ok(["push", "file", &link(&up, "to-secret")]);
     fleet.ok(["push", "tree/", "--delete", &link(&up, "made")]);
@@ -153,8 +154,8 @@ fn a_file_with_other_names_is_neither_read_nor_changed() {
     }
     let before = out.join("secret").metadata().unwrap();
     for file in ["secret", "large"] {
-        let error = fleet.fails(255, ["pull", &at(&down.join("tree").join(file)), "got"]);
-        assert!(error.contains("too many links"), "{error}");
+        let error = refused(&fleet, ["pull", &at(&down.join("tree").join(file)), "got"]);
+        assert!(error.contains("more than one name"), "{error}");
     }
     for more in [&[][..], &["--checksum"], &["--dry-run", "--checksum"]] {
         let source = at(&down.join("tree"));
@@ -192,6 +193,73 @@ fn a_file_with_other_names_is_neither_read_nor_changed() {
     let after = out.join("secret").metadata().unwrap();
     assert_eq!(fs::read_to_string(out.join("secret")).unwrap(), "the secret");
     assert_eq!((before.mode(), before.mtime()), (after.mode(), after.mtime()));
+}
+
+/// Each path, whether a push to it and a pull of it are permitted.
+#[test]
+fn what_can_says_of_links_is_what_a_transfer_meets() {
+    let (fleet, _agent) = with_roots();
+    let [up, down, out] = ["up", "down", "out"].map(|name| directory(&fleet, name));
+    let me = label(&fleet);
+    fs::write(fleet.path("file"), "new").unwrap();
+    let prepare = |root: &Path| {
+        fs::remove_dir_all(root).unwrap();
+        fs::create_dir_all(root.join("dir/deep")).unwrap();
+        fs::write(root.join("dir/file"), "x").unwrap();
+        fs::hard_link(out.join("secret"), root.join("twice")).unwrap();
+        symlink(&out, root.join("link")).unwrap();
+        symlink("dir", root.join("inner")).unwrap();
+        symlink("dir/file", root.join("to-file")).unwrap();
+        symlink("nowhere", root.join("nowhere")).unwrap();
+        symlink("nowhere", root.join("dir/deep/link")).unwrap();
+    };
+    let can = |option: &str, path: &Path| {
+        let output = fleet.run(["can", &me, "web1", option, path.to_str().unwrap()]);
+        (output.status.code(), text(&output.stdout).to_owned())
+    };
+    for (path, pushed, pulled) in [
+        ("dir/file", true, true),
+        ("new/file", true, true),
+        ("twice", true, false),
+        ("link", true, false),
+        ("link/", false, false),
+        ("link/secret", false, false),
+        ("link/none/x", false, false),
+        ("inner/file", false, false),
+        ("inner", true, false),
+        ("to-file", true, false),
+        ("nowhere", true, false),
+        ("nowhere/x", false, false),
+        ("dir/deep/link/x", false, false),
+    ] {
+        for (option, root, permitted) in [("--push", &up, pushed), ("--pull", &down, pulled)] {
+            prepare(root);
+            if path == "new/file" {
+                fs::create_dir(down.join("new")).unwrap();
+                fs::write(down.join("new/file"), "x").unwrap();
+            }
+            let path = root.join(path);
+            let (code, told) = can(option, &path);
+            let verb = &option[2..];
+            let remote = at(&path);
+            let transfer = match verb {
+                "push" => ["push", "file", &remote],
+                _ => ["pull", &remote, "got"],
+            };
+            if permitted {
+                assert_eq!(code, Some(0), "{option} {path:?}: {told}");
+                fleet.ok(transfer);
+            } else {
+                assert_eq!(code, Some(1), "{option} {path:?}: {told}");
+                let refused = refused(&fleet, transfer);
+                let why = told.trim_end().rsplit("denied: ").next().unwrap();
+                assert!(why.starts_with(&format!("{verb}: keyring.toml:")), "{why}");
+                assert!(refused.contains(why), "{refused}: {why}");
+            }
+        }
+    }
+    assert_eq!(fs::read_to_string(out.join("secret")).unwrap(), "the secret");
+    assert_eq!(names(&out), ["secret"]);
 }
 
 /// `LARIAT_ROUNDS` says how often it is tried, each way.
@@ -246,7 +314,7 @@ fn a_root_that_is_a_link_is_no_root() {
     fs::write(fleet.path("file"), "new").unwrap();
     fs::rename(&up, fleet.path("moved")).unwrap();
     symlink(&out, &up).unwrap();
-    fleet.fails(255, ["push", "file", &at(&up.join("x"))]);
+    refused(&fleet, ["push", "file", &at(&up.join("x"))]);
     fs::remove_file(&up).unwrap();
     let error = fleet.fails(255, ["push", "file", &at(&up.join("x"))]);
     assert!(error.contains("no such file"), "a missing root is not made: {error}");
@@ -281,9 +349,18 @@ fn a_confined_user_stays_in_the_root_too() {
     assert_eq!(up.join("file").metadata().unwrap().uid(), 65_534);
     fleet.ok(["pull", &at(&up.join("file")), "got"]);
     assert_same(&fleet.path("file"), &fleet.path("got"));
-    fleet.fails(255, ["push", "file", &at(&up.join("link/x"))]);
-    fleet.fails(255, ["push", "file", &at(&up.join("link/"))]);
-    fleet.fails(255, ["pull", &at(&up.join("link/secret")), "got"]);
+    refused(&fleet, ["push", "file", &at(&up.join("link/x"))]);
+    refused(&fleet, ["push", "file", &at(&up.join("link/"))]);
+    refused(&fleet, ["pull", &at(&up.join("link/secret")), "got"]);
+    // `can` looks as that user: what it may not see is no verdict.
+    fs::create_dir(up.join("closed")).unwrap();
+    symlink(&out, up.join("closed/link")).unwrap();
+    fs::set_permissions(up.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    let me = label(&fleet);
+    for (path, code) in [("link/x", 1), ("link/", 1), ("file", 0), ("closed/link/x", 0)] {
+        let can = fleet.run(["can", &me, "web1", "--push", up.join(path).to_str().unwrap()]);
+        assert_eq!(can.status.code(), Some(code), "{path}: {can:?}");
+    }
     refused(&fleet, ["push", "file", &at(&out.join("x"))]);
     assert_eq!(names(&out), ["secret"]);
 }

@@ -427,7 +427,7 @@ fn a_permit_carries_what_was_decided() {
         Grant { line: 7, root: None, program, input: false, addresses: Vec::new(), parked: false }
     );
     let granted = decide(&key, &push_tree("/srv/x/", TreeOptions::default()), &facts()).unwrap();
-    assert_eq!(granted.root, Some("/srv".parse().unwrap()));
+    assert_eq!(granted.root.unwrap().root, "/srv".parse().unwrap());
     let local = Entry::local(5, Verbs::all());
     let granted = decide(&local, &job(argv(&["id"])), &facts()).unwrap();
     assert_eq!(

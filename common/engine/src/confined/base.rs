@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
+use rustix::io::Errno;
 
 use super::{Dir, named, readable_or_not};
 
@@ -41,8 +42,32 @@ impl Base {
         self.root.is_some()
     }
 
+    /// The link that a path below the root leads through or to, if there is one. Nothing that is opened below a root
+    /// passes it; this is for the message.
+    pub fn link_on(&self, path: &[u8]) -> Option<PathBuf> {
+        let (root, path) = (self.root.as_ref()?, below(path).ok()?);
+        let is_link = |path: &[u8]| match root.resolve(path, PIN) {
+            Ok(file) => is_symlink(&file),
+            Err(error) => Errno::from_io_error(&error) == Some(Errno::LOOP),
+        };
+        if !is_link(path) {
+            return None;
+        }
+        let slashes = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
+        let mut ends = slashes.map(|(at, _)| at).chain([path.len()]);
+        let first = ends.find(|&end| is_link(&path[..end]))?;
+        Some(self.shown(&path[..first]))
+    }
+
+    /// Whether a path below the root is a file that has other names, which may be outside.
+    pub fn is_linked(&self, path: &[u8]) -> bool {
+        let Some(root) = &self.root else { return false };
+        let file = below(path).and_then(|path| root.resolve(path, PIN));
+        file.and_then(|file| Ok(root.shuns(&fstat(file)?))).unwrap_or(false)
+    }
+
     /// A path as a message shows it.
-    pub(crate) fn shown(&self, path: &[u8]) -> PathBuf {
+    pub fn shown(&self, path: &[u8]) -> PathBuf {
         if path.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(path)) }
     }
 
@@ -68,13 +93,20 @@ impl Base {
         let path = below(path)?;
         for name in path.split(|&byte| byte == b'/').filter(|name| *name != b".") {
             match mkdirat(&directory, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
             directory = Dir { fd: directory, strict: true }.resolve(name, flags)?;
         }
         Ok(())
     }
+}
+
+/// Opens what has the name, and nothing of its content.
+const PIN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn is_symlink(file: &OwnedFd) -> bool {
+    fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink())
 }
 
 /// A path below a root, without the slash at its end; `.` for the root itself.
@@ -131,6 +163,25 @@ mod tests {
         ] {
             assert!(!open(path), "{path}");
         }
+        let link_on = |path: &str| base.link_on(path.as_bytes());
+        for (path, link) in [
+            ("link", "root/link"),
+            ("link/", "root/link"),
+            ("link/secret", "root/link"),
+            ("inner/none/x", "root/inner"),
+            ("to-file", "root/to-file"),
+            ("a/../link", ""),
+            ("a/file", ""),
+            ("a/none/x", ""),
+            ("", ""),
+        ] {
+            let link = (!link.is_empty()).then(|| at(link));
+            assert_eq!(link_on(path), link, "{path}");
+        }
+        assert!(!base.is_linked(b"a/file"));
+        std::fs::hard_link(at("root/a/file"), at("out/other")).unwrap();
+        assert!(base.is_linked(b"a/file") && !base.is_linked(b"a") && !base.is_linked(b"none"));
+        assert!(Base::at(&home).link_on(b"root/link").is_none());
         for bad in ["link/new", "../new", "inner/new", "a/file/new", "/tmp/new"] {
             assert!(base.make_all(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use lariat_testing::fleet::TestFleet;
@@ -48,17 +48,8 @@ fn all_ended(fleet: &TestFleet) {
 
 /// Starts a command whose lines on stdout are read as they come.
 fn start(fleet: &TestFleet, args: &[&str]) -> (Child, Receiver<String>) {
-    let lariat = fleet.lariat();
-    // Where these tests run in a shell's background, Ctrl-C is ignored by all that it starts.
-    let mut command = Command::new("env");
-    command.arg("--default-signal=INT").arg(lariat.get_program());
-    command.env_clear().stdin(Stdio::null());
-    command.envs(lariat.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-        .current_dir(lariat.get_current_dir().unwrap())
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = fleet.interruptible();
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (tell, told) = channel();

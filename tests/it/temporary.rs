@@ -208,7 +208,7 @@ fn make_old(q: &Path) {
 }
 
 fn start(fleet: &TestFleet, source: &Path, q: &Path, options: &[&str]) -> Child {
-    let mut pull = fleet.lariat();
+    let mut pull = fleet.interruptible();
     pull.args(["pull", &remote(source).replace("source", "source/"), &text(q)]);
     pull.args(["--bwlimit", "300K"]).args(options);
     pull.stderr(Stdio::null()).spawn().unwrap()

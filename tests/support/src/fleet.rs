@@ -78,6 +78,21 @@ impl TestFleet {
         command
     }
 
+    /// [`lariat`](Self::lariat), to be ended by a signal. Where tests run in a shell's background, or under nohup, Ctrl-C or
+    /// a hangup is ignored by all that they start.
+    ///
+    /// # Panics
+    /// Never: `lariat` has a current directory.
+    pub fn interruptible(&self) -> Command {
+        let lariat = self.lariat();
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=INT,HUP,TERM").arg(lariat.get_program());
+        command.env_clear().stdin(Stdio::null());
+        command.envs(lariat.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(lariat.get_current_dir().expect("it has one"));
+        command
+    }
+
     /// Runs `lariat` with these arguments to its end.
     ///
     /// # Panics

@@ -95,6 +95,11 @@ fn it_comes_back_where_it_was_and_the_newest_one_has_the_port() {
     agent.kill_and_restart();
     lariat_testing::wait::until("the port", || (!is_closed(at)).then_some(()));
     ask(at, b"after");
+    // An agent that is stopped in order says goodbye.
+    agent.signal(Signal::TERM);
+    agent.restart();
+    lariat_testing::wait::until("the port", || (!is_closed(at)).then_some(()));
+    ask(at, b"again");
     // Another program of the host has a port.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();

@@ -63,8 +63,8 @@ pub async fn listen(
         }
         let is_passing = match &broken {
             Broken::Link(error) => is_broken_connection(error),
-            // Sessions whose connection broke may count still.
-            Broken::Failed(failure) => is_full(failure),
+            // Sessions whose connection broke may count still, and an agent that stops may be restarted.
+            Broken::Failed(failure) => is_full(failure) || failure.cause == Cause::Stopping,
         };
         if !is_passing || !retry.broke(since.elapsed() > USEFUL).await {
             return Err(host.broken(broken));

@@ -28,7 +28,8 @@ pub(crate) struct ReachOptions {
 
     /// How long to retry a broken connection [default: 30s; shell: 5m; forward: 1d]
     ///
-    /// A command that lariat follows is ended by its host if nobody reconnects within this time.
+    /// Where it is given, a host that does not answer at first is waited for as long. A command that lariat follows is ended
+    /// by its host if nobody reconnects within this time.
     #[arg(help_heading = "Connection", long, value_name = "DUR", hide_short_help = true, value_parser = parse_duration)]
     pub(crate) reconnect: Option<Duration>,
 
@@ -125,6 +126,7 @@ impl Fleet {
         let client = Client::with_keys(trust, keys)
             .connect_timeout(options.connect_timeout)
             .reconnect(options.reconnect())
+            .awaiting_hosts(options.reconnect.is_some())
             .observed_by(Arc::new(context.outages.clone()))
             .witnessed_by(Arc::new(context.seen.keep_in(&home)));
         let (jump, bastions) = (options.jump.clone(), context.bastions.clone());

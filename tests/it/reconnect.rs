@@ -8,6 +8,7 @@ use lariat_testing::faulty::{Fault, Faulty};
 use lariat_testing::files::random_file;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::wait;
+use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
 
@@ -100,4 +101,33 @@ fn what_can_t_be_helped_by_trying_again_is_not_tried_again() {
     fleet.set_address("web1", "127.0.0.1:1".parse().unwrap());
     fleet.fails(255, ["push", source.to_str().unwrap(), "web1:/tmp/x"]);
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_host_that_is_not_there_yet_is_waited_for_where_that_is_asked_for() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    std::fs::write(fleet.path("file"), "x").unwrap();
+    let there = format!("web1:{}", fleet.path("there").display());
+    for verb in
+        [&["run", "web1", "--", "echo", "up"][..], &["push", "file", &there], &["ping", "web1"]]
+    {
+        agent.signal(Signal::TERM);
+        agent.wait();
+        // Without a word of it, nothing is waited for.
+        let (began, refused) = (Instant::now(), fleet.fails(255, verb));
+        assert!(refused.contains("connection refused"), "{refused}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        let mut waiting = fleet.lariat();
+        let (verb, more) = verb.split_first().unwrap();
+        waiting.args([verb, "--reconnect", "1m"]).args(more).stdout(Stdio::piped());
+        let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+        agent.restart();
+        let output = waiting.wait_with_output().unwrap();
+        assert!(output.status.success(), "{verb}: {output:?}");
+    }
+    agent.signal(Signal::TERM);
+    agent.wait();
+    let began = Instant::now();
+    fleet.fails(255, ["run", "web1", "--reconnect", "1s", "--", "true"]);
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }

@@ -67,6 +67,14 @@ impl Client {
         self
     }
 
+    /// Whether a host that has never answered is waited for as long. Otherwise one where nothing listens, or that does not
+    /// answer at all, is reported at once.
+    #[must_use]
+    pub fn awaiting_hosts(mut self, awaits: bool) -> Self {
+        self.limits.awaits = awaits;
+        self
+    }
+
     /// Reports outages to `observer`.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn OutageObserver>) -> Self {

@@ -26,12 +26,14 @@ pub(crate) struct Limits {
     pub(crate) reconnect: Duration,
     /// All attempts to send a request for the first time, if that is less.
     asking: Duration,
+    /// Whether a host that has never answered is waited for too, as long as an outage may last.
+    pub(crate) awaits: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let [connect, reconnect] = [10, 30].map(Duration::from_secs);
-        Self { connect, reconnect, asking: Duration::MAX }
+        Self { connect, reconnect, asking: Duration::MAX, awaits: false }
     }
 }
 
@@ -105,6 +107,11 @@ impl HostHandle {
     /// How long a connection may stay broken.
     pub fn reconnect(&self) -> Duration {
         self.limits.reconnect
+    }
+
+    /// Whether the host is waited for if it does not answer: it has answered before, or that is wanted in any case.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_met() || self.limits.awaits
     }
 
     /// The host's outages.

@@ -108,7 +108,7 @@ impl<'a> Retry<'a> {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            let again = if self.host.is_met() { may_come_back } else { may_be_there };
+            let again = if self.host.is_awaited() { may_come_back } else { may_be_there };
             let is_late = began.elapsed() >= self.host.asking_limit();
             if error.may_have_asked() || !again(&error) || is_late || !self.broke(false).await {
                 return Err(error);

@@ -172,7 +172,7 @@ fn another_version_takes_the_agents_place_and_commands_go_on() {
     assert!(output.status.success());
     let old = world.directory.join("lariatd.old");
     assert_eq!(old.metadata().unwrap().len(), binaries().lariatd.metadata().unwrap().len());
-    assert!(!world.directory.join("lariatd.new").exists());
+    assert!(!world.directory.join("lariatd.lariat-upgrade").exists());
     let version = Command::new(world.program()).arg("--version").output().unwrap();
     assert_eq!(text(&version.stdout), format!("lariatd {NEW}\n"));
     assert_eq!(world.agent().pid(), pid);

@@ -222,7 +222,7 @@ stays() {
     told=$(lariat upgrade h1 --file "${3:-/root/newer}" 2>&1) || code=$?
     ((code == 1)) && [[ $told == *"$2"* ]] || { journalctl -u lariatd -n 20 --no-pager; die "upgrade to $1: exit $code, $told"; }
     reachable || die "upgrade to $1: the old agent does not answer"
-    cmp -s /usr/bin/lariatd "$programs/lariatd" && [[ ! -e /usr/bin/lariatd.new ]] || die "upgrade to $1: the file differs"
+    cmp -s /usr/bin/lariatd "$programs/lariatd" && [[ ! -e /usr/bin/lariatd.lariat-upgrade ]] || die "upgrade to $1: the file differs"
     ok "upgrade to $1: undone after $((SECONDS - began)) s: ${told##*: }"
 }
 upgrades_itself() {
@@ -355,7 +355,7 @@ enrolls_over_ssh() {
     grep -q 'bob is not root there, and sudo -n does not work: sudo: ' /root/told || die "$(cat /root/told)"
     echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob
     # Ended in the middle of the program, and once more in the middle of everything else.
-    for file in /usr/local/bin/lariatd.new /etc/lariat/agent.toml; do
+    for file in /usr/local/bin/lariatd.lariat-new /etc/lariat/agent.toml; do
         lariat enroll h1 --ssh bob@127.0.0.1 >/dev/null 2>&1 &
         until_true 20 "$file" test -e $file
         kill -9 $!

@@ -21,9 +21,9 @@ pub(super) fn installed() -> io::Result<PathBuf> {
     Ok(PathBuf::from(OsStr::from_bytes(name)))
 }
 
-/// Where the new program is until it is confirmed.
+/// Where the new program is until it is confirmed. Nobody else gives a file this name.
 pub(super) fn new(program: &Path) -> PathBuf {
-    beside(program, ".new")
+    beside(program, ".lariat-upgrade")
 }
 
 /// Where the old program is after that.

@@ -115,7 +115,7 @@ run() { why=$("$@" 2>&1 </dev/null) || fail "$why"; }
 
 # put PATH MODE SIZE SUM: a file from stdin takes the place of another at once, and only if it is whole.
 put() {
-    new=$1.new
+    new=$1.lariat-new
     rm -f "$new"
     why=$({ head -c "$3" >"$new"; } 2>&1) || fail "$why"
     [ "$(sha256sum <"$new")" = "$4  -" ] || fail 'it did not arrive whole'

@@ -1,5 +1,5 @@
 //! The jobs' shares of the budget. Nothing notifies the agent when a job ends, so the shares of ended jobs
-//! are given back only when the budget has none left for a new job.
+//! are given back only when the budget has none left for a new job, or somebody wants to know.
 
 use std::collections::HashMap;
 use std::io;
@@ -33,9 +33,14 @@ impl JobShares {
     pub fn take(&self, holder: Holder, jobs: &Jobs) -> Result<Share, Exhausted> {
         let take = || self.budget.take(holder, Resource::Job, 1);
         take().or_else(|_| {
-            self.lock().retain(|&job, _| jobs.is_alive(job));
+            self.settle(jobs);
             take()
         })
+    }
+
+    /// Gives back the shares of jobs that have ended. Looks at each job on disk.
+    pub fn settle(&self, jobs: &Jobs) {
+        self.lock().retain(|&job, _| jobs.is_alive(job));
     }
 
     /// Whether no job runs.

@@ -119,6 +119,7 @@ fn beginning(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn limits(agent: &Agent) -> Vec<Grown<LimitUse>> {
+    agent.job_shares.settle(&agent.jobs);
     let of = |name: &str, what, limit| {
         let used = agent.budget.used(what) as u64;
         let (total, refusals) = (agent.budget.total(what), agent.counters.refusals(limit));

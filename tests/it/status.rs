@@ -163,6 +163,14 @@ fn limits_that_kept_somebody_from_something_are_counted() {
     let object = status(&fleet);
     let jobs = list(&object, "limits").iter().find(|limit| limit["name"] == "jobs").unwrap();
     assert_eq!([&jobs["used"], &jobs["total"], &jobs["refused"]], [1, 1, 1], "{object}");
+    // A job that has ended is none that counts.
+    let job = list(&object, "jobs")[0]["job"].as_str().unwrap().to_owned();
+    fleet.ok(["kill", "web1", &job, "--signal", "KILL"]);
+    wait::until("the end of the job", || {
+        let object = status(&fleet);
+        let jobs = list(&object, "limits").iter().find(|limit| limit["name"] == "jobs").unwrap();
+        (jobs["used"] == 0).then_some(())
+    });
 }
 
 fn lariatd(fleet: &TestFleet, words: &[&str]) -> Output {

@@ -278,7 +278,7 @@ mod tests {
         let findings = check(&config, later);
         let ends = [
             "host.pem: the certificate is for web1, not for web2",
-            "host.pem: the certificate expired 1 day(s) ago; try, on the controller: lariat enroll HOST --ssh [USER@]ADDR",
+            "host.pem: the certificate expired 1 day(s) ago; try, on the controller: lariat enroll web2 --ssh [USER@]ADDR",
             "keyring.toml: no key in it may log in now, so nobody can",
         ];
         assert_eq!(findings.wrong.len(), ends.len(), "{findings:?}");

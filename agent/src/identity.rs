@@ -63,8 +63,10 @@ pub enum Unfit {
     #[error("the certificate is not valid yet; is this host's clock right?")]
     NotYet,
     /// It has expired.
-    #[error("the certificate expired {} day(s) ago; try, on the controller: lariat enroll HOST --ssh [USER@]ADDR", ago / 86400)]
+    #[error("the certificate expired {} day(s) ago; try, on the controller: lariat enroll {host} --ssh [USER@]ADDR", ago / 86400)]
     Expired {
+        /// The host's name in the configuration.
+        host: HostName,
         /// Seconds since it expired.
         ago: i64,
     },
@@ -162,7 +164,8 @@ pub fn unfit(info: &CertificateInfo, host: &HostName, now: i64) -> Vec<Unfit> {
         unfit.push(Unfit::NotYet);
     }
     if now > info.not_after {
-        unfit.push(Unfit::Expired { ago: now.saturating_sub(info.not_after) });
+        let ago = now.saturating_sub(info.not_after);
+        unfit.push(Unfit::Expired { host: host.clone(), ago });
     }
     unfit
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use lariat_base::name::{KeyId, KeyLabel};
+use lariat_base::near::nearest;
 use lariat_base::os_error::io_error;
 use lariat_base::secret::{NoRandomness, Secret};
 use lariat_base::toml_file::{self, from_text, secret};
@@ -64,7 +65,12 @@ impl ControllerKey {
             (Some(label), labels) if !labels.contains(label) => {
                 let there = labels.iter().map(KeyLabel::as_str).collect::<Vec<_>>().join(", ");
                 let message = format!("no key {label} in {} ({there})", directory.display());
-                return Err(CliError::new(message).hint(format!("lariat key new {label}")));
+                let error = CliError::new(message);
+                let meant = nearest(label.as_str(), labels.iter().map(KeyLabel::as_str));
+                return Err(match meant {
+                    Some(meant) => error.next(format!("did you mean {meant}?")),
+                    None => error.hint(format!("lariat key new {label}")),
+                });
             }
             (Some(label), _) | (None, [label]) => label,
             (None, []) => {

@@ -10,11 +10,13 @@ use lariat_testing::output::text;
 use lariat_testing::screen::Screen;
 
 /// What is typed before Tab, and the line that it becomes.
-const LINES: [(&str, &str); 11] = [
+const LINES: [(&str, &str); 13] = [
     ("lariat pin", "lariat ping"),
     ("lariat run we", "lariat run web1"),
     ("lariat run --json @d", "lariat run --json @db"),
     ("lariat run web1,d", "lariat run web1,db1"),
+    ("lariat run --us", "lariat run --user"),
+    ("lariat run web1 --tim", "lariat run web1 --timeout"),
     ("lariat run bob@we", "lariat run bob@web1"),
     ("lariat logs web1 3", "lariat logs web1 3f"),
     ("lariat push notes we", "lariat push notes web1:"),

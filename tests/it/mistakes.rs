@@ -115,7 +115,7 @@ const FLEET: &[Mistake] = &[
     ("at $WEB2", "lariat ping web1", 255, "ping: web1 (WEB2): another host answers there: its certificate is for web2; is the address right?"),
     ("at $SSH", "lariat ping web1", 255, "ping: web1 (SSH): what listens there does not speak TLS; is it lariatd's port?"),
     ("at $OTHER", "lariat ping web1", 255, "ping: web1 (OTHER): its certificate is not of this fleet; is the address right, and is it this fleet's host (--home, LARIAT_HOME)?"),
-    ("", "LARIAT_HOME=$EXPIRED lariat ping web1", 255, "ping: web1 (EXPIRED_AT): its certificate expired on 2025-01-01T00:00:00Z, and this machine's clock says NOW; if that is right, try: lariat enroll HOST --ssh [USER@]ADDR"),
+    ("", "LARIAT_HOME=$EXPIRED lariat ping web1", 255, "ping: web1 (EXPIRED_AT): its certificate expired on 2025-01-01T00:00:00Z, and this machine's clock says NOW; if that is right, try: lariat enroll web1 --ssh [USER@]ADDR"),
     ("", "lariat run limited -- true", 255, "run on limited (LIMITED): this key is not permitted to run this on this host: verbs: keyring.toml:9 has no run"),
     ("", "lariat jobs limited", 255, "jobs: limited (LIMITED): this key is not permitted to see or change jobs on this host: verbs: keyring.toml:9 has no jobs"),
 ];
@@ -336,7 +336,7 @@ fn a_key_that_has_all_its_sessions_is_told_so_by_every_verb() {
     let mut up = [0; 3];
     std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut up).unwrap();
 
-    let why = "this key has as many sessions on this host as it may";
+    let why = "this key is not permitted more sessions on this host at a time (max_sessions";
     for verb in [&["ping", "web1"][..], &["can", "alice", "web1"], &["run", "web1", "--", "true"]] {
         let error = fleet.fails(255, [verb, &["--reconnect", "0"]].concat());
         assert!(error.contains(why) && !error.contains("misbehaved"), "{verb:?}: {error}");

@@ -303,9 +303,15 @@ pub(crate) fn advised(failure: Failure) -> CliError {
         Action::Create => is_one_of(&[Errno::ACCESS, Errno::PERM, Errno::ROFS]),
         _ => false,
     };
+    let is_opened = failure.action == Action::Open;
     let error = CliError::from(failure);
     if is_one_of(&[Errno::NOTDIR]) {
         return error.next("a name in this path is a file");
+    }
+    if is_opened && is_one_of(&[Errno::MLINK]) {
+        return error.next(
+            "a key that is held to directories is not permitted to read a file with more than one name (hard link)",
+        );
     }
     if is_one_of(&[Errno::NOSPC, Errno::DQUOT]) {
         return error.next(format!("make room, and {AGAIN}"));

@@ -27,11 +27,13 @@ pub enum Rejected {
     OtherFleet,
     /// It has expired.
     #[error(
-        "its certificate expired on {}, and this machine's clock says {}; if that is right, try: lariat enroll HOST --ssh \
+        "its certificate expired on {}, and this machine's clock says {}; if that is right, try: lariat enroll {host} --ssh \
          [USER@]ADDR",
         date(*not_after), date(*now)
     )]
     Expired {
+        /// The host.
+        host: HostName,
         /// Its end, in seconds since 1970.
         not_after: u64,
         /// This machine's clock.
@@ -93,10 +95,10 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<CertificateInfo, Rejected> {
         // The fleet's CA issues every host's certificate directly: intermediate certificates are ignored.
-        let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&e))?;
+        let parsed = ParsedCertificate::try_from(leaf).map_err(|e| rejected(&self.name, &e))?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)
-            .map_err(|e| rejected(&e))?;
+            .map_err(|e| rejected(&self.name, &e))?;
         let info =
             CertificateInfo::parse(leaf).map_err(|e| Rejected::Unacceptable(e.to_string()))?;
         if !info.is_for(&self.name) {
@@ -112,14 +114,15 @@ impl Verifier {
 }
 
 /// Classifies an error of webpki.
-fn rejected(error: &Error) -> Rejected {
+fn rejected(host: &HostName, error: &Error) -> Rejected {
     let Error::InvalidCertificate(cause) = error else {
         return Rejected::Unacceptable(error.to_string());
     };
     match cause {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Rejected::OtherFleet,
         CertificateError::ExpiredContext { time, not_after } => {
-            Rejected::Expired { not_after: not_after.as_secs(), now: time.as_secs() }
+            let (host, not_after) = (host.clone(), not_after.as_secs());
+            Rejected::Expired { host, not_after, now: time.as_secs() }
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Rejected::NotYet

@@ -269,10 +269,10 @@ impl fmt::Display for Cause {
             ),
             Self::AtLimit(limit) => f.write_str(match limit {
                 Limit::Sessions => {
-                    "this key has as many sessions on this host as it may; end some, or try again later"
+                    "this key is not permitted more sessions on this host at a time (max_sessions, or the host's limits); end some, or try again later"
                 }
                 Limit::Jobs => {
-                    "this key has as many jobs on this host as it may; end some (lariat jobs, lariat kill), or try again later"
+                    "this key is not permitted more jobs on this host at a time (max_jobs, or the host's limits); end some (lariat jobs, lariat kill), or try again later"
                 }
                 Limit::Output => {
                     "this key's detached jobs may come to keep as much output on this host as they may; end some (lariat jobs, lariat kill), or try again later"

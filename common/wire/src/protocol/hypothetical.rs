@@ -86,7 +86,13 @@ pub fn listen(at: &str) -> Option<Request> {
     if bare.is_none() && address.contains(':') {
         return None;
     }
-    let listen = Listen { address: bare.unwrap_or(address).to_owned(), port: port.parse().ok()? };
+    // As `forward -R` takes them.
+    let address = match bare.unwrap_or(address) {
+        "localhost" => "127.0.0.1",
+        "" | "*" => "::",
+        address => address,
+    };
+    let listen = Listen { address: address.to_owned(), port: port.parse().ok()? };
     let request = Request::Connect(ConnectRequest::Listen(listen));
     request.check().is_ok().then_some(request)
 }

@@ -8,7 +8,7 @@ _lariat() {
             :*) kind=$line ;;
             *) COMPREPLY+=("${line%%$'\t'*}") ;;
         esac
-    done < <("${1/#\~/$HOME}" complete --line "${COMP_LINE:0:COMP_POINT}" --end "$2" 2>/dev/null)
+    done < <("${1/#\~/$HOME}" complete --line "${COMP_LINE:0:COMP_POINT}" --end="$2" 2>/dev/null)
     case $kind in
         :files) compopt -o default ;;
         :directories) compopt -o dirnames ;;

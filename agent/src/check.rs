@@ -2,6 +2,7 @@
 //!
 //! It continues after a mistake, so that one run reports all of them.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -72,7 +73,8 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
     }
     let controllers = std::fs::read_to_string(CONTROLLERS).unwrap_or_default();
     let limits = without_controller(&config.exec, &controllers).into_iter();
-    findings.doubtful.extend(limits.map(|what| format!("{}: warning: {what}", path.display())));
+    let odd = limits.chain(odd_path(&config.exec.path));
+    findings.doubtful.extend(odd.map(|what| format!("{}: warning: {what}", path.display())));
     match Identity::load(&config) {
         Ok(identity) => check_identity(&config, &identity, now, &mut findings),
         Err(error) => findings.wrong.push(error.to_string()),
@@ -171,6 +173,14 @@ fn check_identity(config: &Config, identity: &Identity, now: SystemTime, finding
     findings.wrong.extend(unfit.iter().map(|unfit| format!("{file}: {unfit}")));
 }
 
+/// What of the commands' PATH leads to no directory, or to one of whoever runs there.
+fn odd_path(path: &str) -> Option<String> {
+    let odd = path.split(':').find(|directory| !directory.starts_with('/'))?;
+    Some(format!(
+        "[exec] path: {odd:?} is no absolute directory, and no rule finds a program there"
+    ))
+}
+
 fn check_keyring(config: &Config, keyring: &Keyring, now: SystemTime, findings: &mut Findings) {
     let file = config.keyring.display();
     let clock = Clock { now, is_set: true };
@@ -194,6 +204,14 @@ fn check_rules(path: &Path, config: &Config, keyring: &Keyring, findings: &mut F
     let file = config.keyring.display();
     let of_agent = of_agents_user(keyring, &user).map(|what| format!("{file}: warning: {what}"));
     findings.doubtful.extend(of_agent);
+    let mut labels = BTreeSet::new();
+    let twice = keyring.entries().filter(|entry| !labels.insert(entry.label.as_str()));
+    findings.doubtful.extend(twice.map(|entry| {
+        let label = &entry.label;
+        format!(
+            "{file}: warning: several keys have the label {label}, which then names none of them"
+        )
+    }));
     for key in keyring.entries() {
         for finding in lint(key).into_iter().chain(host.look(key)) {
             let line = format!("{file}:{finding}");
@@ -332,6 +350,30 @@ mod tests {
         assert!(without_controller(&Exec::default(), "").is_empty());
         let [memory] = &without_controller(&exec, "cpu pids\n")[..] else { panic!("one") };
         assert!(memory.starts_with("[exec] memory_max has no effect: "), "{memory}");
+    }
+
+    #[test]
+    fn a_path_that_is_relative_is_told() {
+        assert_eq!(odd_path("/usr/bin:/bin"), None);
+        for (path, part) in [("bin:/bin", "\"bin\""), ("", "\"\""), ("/bin:", "\"\"")] {
+            let told = odd_path(path).unwrap();
+            assert!(told.contains(&format!("path: {part} is no absolute directory")), "{told}");
+        }
+    }
+
+    #[test]
+    fn keys_of_one_label_are_told() {
+        let (directory, config) = bundle();
+        let keyring = directory.path().join("keyring.toml");
+        let text = std::fs::read_to_string(&keyring).unwrap();
+        let entry = text.find("[[key]]").unwrap();
+        let start = text[entry..].find("id = \"").unwrap() + entry + 6;
+        let other = text[..start].to_owned() + &"ab".repeat(16) + &text[start + 32..];
+        let both = text.clone() + &other[entry..];
+        private::replace(&keyring, both.as_bytes()).unwrap();
+        let findings = check(&config, SystemTime::now());
+        let [told] = &findings.doubtful[..] else { panic!("{findings:?}") };
+        assert!(told.contains("several keys have the label"), "{told}");
     }
 
     #[test]

@@ -121,3 +121,28 @@ fn a_huge_hole_takes_neither_memory_nor_disk() {
     std::fs::File::open(&there).unwrap().read_exact_at(&mut found, 256 << 20).unwrap();
     assert_eq!(&found, b"the one thing in it");
 }
+
+/// Where a source can have such a time, and the destination's disk can't hold it.
+#[test]
+fn a_time_that_the_disk_can_not_hold_changes_a_file_once() {
+    let Ok(far) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("not tested: there is no /dev/shm");
+        return;
+    };
+    let (fleet, _agent) = TestFleet::with_agent();
+    let source = far.path().join("source");
+    std::fs::write(&source, "x").unwrap();
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(16_741_000_000);
+    std::fs::File::options().write(true).open(&source).unwrap().set_modified(time).unwrap();
+    let there = fleet.path("there");
+    let (up, down) = (
+        ["push".to_owned(), "--json".to_owned(), text(&source), remote(&there)],
+        ["pull".to_owned(), "--json".to_owned(), remote(&source), text(&fleet.path("back"))],
+    );
+    for transfer in [up, down] {
+        for changed in [1, 0, 0] {
+            let object: serde_json::Value = serde_json::from_str(&fleet.ok(&transfer)).unwrap();
+            assert_eq!(object["changed"], changed, "{object}");
+        }
+    }
+}

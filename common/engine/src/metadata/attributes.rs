@@ -127,9 +127,11 @@ impl Attributes {
         if mode_differs && set {
             file.set_mode(mode)?;
         }
-        let time_differs = mtime(&stat) != self.mtime;
+        let mut time_differs = mtime(&stat) != self.mtime;
         if time_differs && set {
             file.set_times(&timestamps(self.mtime))?;
+            // A disk that can't hold the time has the one that it had.
+            time_differs = mtime(&file.stat()?) != mtime(&stat);
         }
         Ok(differs || mode_differs || time_differs)
     }

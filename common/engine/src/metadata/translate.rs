@@ -214,4 +214,16 @@ mod tests {
         assert_eq!(attributes.apply(&file, b"x"), Ok(false));
         assert_eq!(ctime(), before);
     }
+
+    /// As ext4 with a time after 2446, where a temporary file is on one.
+    #[test]
+    fn a_time_that_the_disk_can_not_hold_is_set_once() {
+        let file = tempfile::tempfile().unwrap();
+        let metadata =
+            Metadata { mtime: Time { secs: 16_741_000_000, nanos: 1 }, ..metadata(0o640, None) };
+        let overrides = ResolvedOverrides::default();
+        let attributes = Translator::new(Preserve::default(), overrides).attributes(metadata, true);
+        assert_eq!(attributes.apply(&file, b"x"), Ok(true));
+        assert_eq!(attributes.apply(&file, b"x"), Ok(false));
+    }
 }

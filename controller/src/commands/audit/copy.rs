@@ -32,7 +32,10 @@ pub(super) enum CopyError {
     #[error("the copy in {0} is not whole: {1}")]
     Own(String, Wrong),
     /// What the host sends does not continue the copy.
-    #[error("what comes is no record that continues the copy in {0}: {1}")]
+    #[error(
+        "what comes is no record that continues the copy in {0}: {1}; lariat audit verify tells what became of it. Where that \
+         is accepted, as after a restored snapshot, keep the copy under another name, and pull again"
+    )]
     Other(String, Wrong),
     /// A system call failed.
     #[error("{0}: {error}", error = io_error(.1))]

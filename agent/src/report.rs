@@ -46,6 +46,7 @@ impl Asker {
 
 /// The status, as `asker` may see it. Reads files, and may wait a moment for a disk.
 pub(crate) fn report(agent: &Agent, asker: Asker) -> Report {
+    agent.job_shares.settle(&agent.jobs);
     let (mut jobs, sessions) = (jobs(agent, asker), agent.activity.sessions());
     let mut transfers: Vec<_> =
         sessions.iter().filter_map(|(_, one)| transfer(one, asker)).map(Grown).collect();
@@ -119,7 +120,6 @@ fn beginning(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn limits(agent: &Agent) -> Vec<Grown<LimitUse>> {
-    agent.job_shares.settle(&agent.jobs);
     let of = |name: &str, what, limit| {
         let used = agent.budget.used(what) as u64;
         let (total, refusals) = (agent.budget.total(what), agent.counters.refusals(limit));

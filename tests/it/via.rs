@@ -110,7 +110,7 @@ fn a_key_connects_where_its_rules_say() {
         fleet.set_rules("gw1", &format!("verbs = [\"connect\"]\n{connect}"));
         gateway.signal(rustix::process::Signal::HUP);
         lariat_testing::wait::until("the new rules", || {
-            let told = fleet.ok(["can", &label(&fleet), "gw1"]);
+            let told = fleet.ok(["can", &fleet.label(), "gw1"]);
             told.contains(connect.split('"').nth(1).unwrap_or("verbs: connect")).then_some(())
         });
     };
@@ -125,18 +125,12 @@ fn a_key_connects_where_its_rules_say() {
         "{error}"
     );
     let asked = host.address.to_string();
-    let denied = fleet.run(["can", &label(&fleet), "gw1", "--connect", &asked]);
+    let denied = fleet.run(["can", &fleet.label(), "gw1", "--connect", &asked]);
     assert_eq!(denied.status.code(), Some(1), "{denied:?}");
     rules(&format!("connect = [\"{asked}\"]\n"));
     fleet.ok(["ping", "web1"]);
-    assert!(fleet.ok(["can", &label(&fleet), "gw1", "--connect", &asked]).contains("allowed by"));
-    fleet.fails(255, ["can", &label(&fleet), "gw1", "--connect", "nowhere"]);
-}
-
-fn label(fleet: &TestFleet) -> String {
-    let listed = fleet.ok(["key", "list", "--json"]);
-    let key: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
-    key["label"].as_str().unwrap().to_owned()
+    assert!(fleet.ok(["can", &fleet.label(), "gw1", "--connect", &asked]).contains("allowed by"));
+    fleet.fails(255, ["can", &fleet.label(), "gw1", "--connect", "nowhere"]);
 }
 
 #[test]

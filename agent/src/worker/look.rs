@@ -1,11 +1,11 @@
 //! Has a worker look at the way of a file request, which it does not serve.
 
 use lariat_wire::link::LinkError;
-use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::{Cause, Failure};
 use lariat_wire::protocol::request::FileRequest;
 use tokio::time::timeout;
 
+use super::kinds::may_say;
 use super::process::Worker;
 use super::relay::{ENDING, KEEPING, begin, granted};
 use super::request::WorkerRequest;
@@ -25,7 +25,7 @@ pub(crate) async fn look(
     let answer = async {
         let mut link = begin(&mut worker, &request, (user, Some(root)), session, memory).await?;
         match link.next().await {
-            Ok(Some(frame)) if frame.kind == Failure::KIND => {
+            Ok(Some(frame)) if may_say(&request, frame.kind) => {
                 Ok(Some(link.reader.message::<Failure>()?))
             }
             Ok(Some(frame)) => Err(LinkError::Unexpected(frame.kind)),

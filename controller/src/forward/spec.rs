@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use lariat_wire::protocol::connect::{Connect, ConnectUnix};
-use lariat_wire::protocol::listen::Listen;
+use lariat_wire::protocol::listen::{self, Listen};
 use lariat_wire::protocol::request::{ConnectRequest, Request};
 
 /// Where connections are accepted on this machine.
@@ -105,13 +105,13 @@ impl Here {
     fn parse(fields: &[&str]) -> Option<Self> {
         match fields {
             [path] if path.starts_with('/') => Some(Self::Unix((*path).into())),
-            fields => listen(fields).map(Self::Tcp),
+            fields => listening(fields).map(Self::Tcp),
         }
     }
 }
 
 /// `[BIND:]PORT`, where a port of 0 is one that the system picks.
-fn listen(fields: &[&str]) -> Option<SocketAddr> {
+fn listening(fields: &[&str]) -> Option<SocketAddr> {
     let (bind, port) = match fields {
         [port] => (IpAddr::from(Ipv4Addr::LOCALHOST), port),
         [bind, port] => (self::bind(bind)?, port),
@@ -120,13 +120,9 @@ fn listen(fields: &[&str]) -> Option<SocketAddr> {
     Some(SocketAddr::new(bind, port.parse().ok()?))
 }
 
-/// An address to listen at. As in ssh, an empty one and `*` are all of them.
+/// An address to listen at, or a word for one.
 fn bind(text: &str) -> Option<IpAddr> {
-    match text {
-        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
-        "" | "*" => Some(Ipv6Addr::UNSPECIFIED.into()),
-        text => unbracketed(text)?.parse().ok(),
-    }
+    unbracketed(listen::address(text))?.parse().ok()
 }
 
 fn number(text: &str) -> Option<u16> {
@@ -179,7 +175,7 @@ impl FromStr for Remote {
         let parse = || {
             let fields = fields(text);
             let (there, to) = split(&fields)?;
-            Some(Self { there: listen(there)?, to: Place::parse(to)? })
+            Some(Self { there: listening(there)?, to: Place::parse(to)? })
         };
         let form = "[BIND:]PORT:ADDR:PORT, where a socket's path may stand for ADDR:PORT";
         parse().ok_or_else(|| BadSpec { text: text.to_owned(), form })
@@ -191,7 +187,7 @@ impl FromStr for Dynamic {
 
     fn from_str(text: &str) -> Result<Self, BadSpec> {
         let form = "[BIND:]PORT";
-        listen(&fields(text)).map(Self).ok_or_else(|| BadSpec { text: text.to_owned(), form })
+        listening(&fields(text)).map(Self).ok_or_else(|| BadSpec { text: text.to_owned(), form })
     }
 }
 

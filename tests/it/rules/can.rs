@@ -23,14 +23,14 @@ use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::{Kind, Message};
 use rustix::process::Signal;
 
-use super::{directory, label, refused};
+use super::{directory, refused};
 
 #[test]
 fn the_agents_answer_with_the_rule_and_its_line() {
     let rules = "verbs = [\"run\", \"push\", \"shell\"]\n\
                  commands = [\n  [\"/usr/bin/printf\", \"%s\", \"*\"],\n  [\"/usr/bin/id\"],\n]\npush = [\"/srv\"]\n";
     let (fleet, _agent) = TestFleet::with_rules(rules);
-    let me = label(&fleet);
+    let me = fleet.label();
     let can = |code: i32, more: &[&str]| {
         let output = fleet.run([&["can", &me, "web1"], more].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -120,7 +120,7 @@ fn an_owner_may_ask_about_others_and_a_missing_host_is_no_verdict() {
 #[test]
 fn rules_are_tried_before_they_go_live() {
     let (fleet, _agent) = TestFleet::with_rules("verbs = [\"push\"]\npush = [\"/srv\"]\n");
-    let me = label(&fleet);
+    let me = fleet.label();
     let case = |path: &str| {
         let (key, action) = (format!("key = {me:?}"), format!("action = [\"--push\", {path:?}]"));
         format!("[[case]]\n{key}\n{action}\nexpect = \"allowed\"\n")

@@ -11,7 +11,7 @@ use lariat_testing::fleet::TestFleet;
 use lariat_testing::output::text;
 use lariat_testing::rng::number;
 
-use super::{directory, label, refused};
+use super::{directory, refused};
 
 /// A host that has `up` to push to and `down` to pull from, with `out` beside them.
 fn with_roots() -> (TestFleet, Agent) {
@@ -200,7 +200,7 @@ fn a_file_with_other_names_is_neither_read_nor_changed() {
 fn what_can_says_of_links_is_what_a_transfer_meets() {
     let (fleet, _agent) = with_roots();
     let [up, down, out] = ["up", "down", "out"].map(|name| directory(&fleet, name));
-    let me = label(&fleet);
+    let me = fleet.label();
     fs::write(fleet.path("file"), "new").unwrap();
     let prepare = |root: &Path| {
         fs::remove_dir_all(root).unwrap();
@@ -356,7 +356,7 @@ fn a_confined_user_stays_in_the_root_too() {
     fs::create_dir(up.join("closed")).unwrap();
     symlink(&out, up.join("closed/link")).unwrap();
     fs::set_permissions(up.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-    let me = label(&fleet);
+    let me = fleet.label();
     for (path, code) in [("link/x", 1), ("link/", 1), ("file", 0), ("closed/link/x", 0)] {
         let can = fleet.run(["can", &me, "web1", "--push", up.join(path).to_str().unwrap()]);
         assert_eq!(can.status.code(), Some(code), "{path}: {can:?}");

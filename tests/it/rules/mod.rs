@@ -22,10 +22,3 @@ fn directory(fleet: &TestFleet, name: &str) -> PathBuf {
     fs::create_dir_all(fleet.path(name)).unwrap();
     fleet.path(name).canonicalize().unwrap()
 }
-
-/// The label of a fleet's key.
-fn label(fleet: &TestFleet) -> String {
-    let keys = fs::read_dir(fleet.home().join("keys")).unwrap();
-    let file = keys.flatten().next().unwrap().path();
-    file.file_stem().unwrap().to_str().unwrap().to_owned()
-}

@@ -78,6 +78,16 @@ impl TestFleet {
         command
     }
 
+    /// The label of the fleet's first key.
+    ///
+    /// # Panics
+    /// If it has no key.
+    pub fn label(&self) -> String {
+        let keys = std::fs::read_dir(self.home().join("keys")).expect("keys");
+        let file = keys.flatten().next().expect("a key").path();
+        file.file_stem().and_then(OsStr::to_str).expect("a label").to_owned()
+    }
+
     /// [`lariat`](Self::lariat), to be ended by a signal. Where tests run in a shell's background, or under nohup, Ctrl-C or
     /// a hangup is ignored by all that they start.
     ///

@@ -4,7 +4,7 @@ use lariat_base::name::{JobId, TransferId};
 
 use super::connect::{Connect, ConnectUnix};
 use super::exec::{Command, Resize, Run, Streams};
-use super::listen::Listen;
+use super::listen::{self, Listen};
 use super::metadata::{Metadata, Preserve};
 use super::pull::Pull;
 use super::request::{ConnectRequest, FileRequest, JobRequest, Request};
@@ -86,13 +86,8 @@ pub fn listen(at: &str) -> Option<Request> {
     if bare.is_none() && address.contains(':') {
         return None;
     }
-    // As `forward -R` takes them.
-    let address = match bare.unwrap_or(address) {
-        "localhost" => "127.0.0.1",
-        "" | "*" => "::",
-        address => address,
-    };
-    let listen = Listen { address: address.to_owned(), port: port.parse().ok()? };
+    let address = listen::address(bare.unwrap_or(address)).to_owned();
+    let listen = Listen { address, port: port.parse().ok()? };
     let request = Request::Connect(ConnectRequest::Listen(listen));
     request.check().is_ok().then_some(request)
 }

@@ -27,6 +27,15 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// The address that a word stands for, as in ssh: an empty one and `*` are all of them.
+pub fn address(word: &str) -> &str {
+    match word {
+        "localhost" => "127.0.0.1",
+        "" | "*" => "::",
+        address => address,
+    }
+}
+
 /// The host listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {

@@ -13,7 +13,7 @@ use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
 use lariat_base::private::check_directory;
 
-use crate::config::{Config, Exec};
+use crate::config::{Config, Exec, StatusPlace};
 use crate::core::{own_files, store};
 use crate::identity::Identity;
 use crate::keyring::{Entry, Host, Keyring, Store, lint};
@@ -96,7 +96,28 @@ pub fn check(path: &Path, now: SystemTime) -> Findings {
     if let Err(error) = check_state(&config.state) {
         findings.wrong.push(error);
     }
+    let page = unserved_page(&config).into_iter();
+    findings.wrong.extend(page.map(|why| format!("{}: [status] listen: {why}", path.display())));
     findings
+}
+
+/// Why the status page can't be served where it is to be.
+fn unserved_page(config: &Config) -> Option<String> {
+    match config.status.listen.as_ref()? {
+        StatusPlace::Loopback(address) => {
+            let own =
+                config.listen.filter(|own| own.port() != 0 && own.port() == address.port())?;
+            let taken = own.ip().is_unspecified() || own.ip().to_canonical() == address.ip();
+            taken.then(|| format!("the agent itself listens on {own}; take another port"))
+        }
+        StatusPlace::Socket(path) => {
+            let (Some(directory), Some(_)) = (path.parent(), path.file_name()) else {
+                return Some("there is no name for the socket".to_owned());
+            };
+            let place = directory.display();
+            (!directory.is_dir()).then(|| format!("there is no directory {place} for the socket"))
+        }
+    }
 }
 
 /// Whether the gateways can be dialled, and whether one that fails can be done without.
@@ -358,6 +379,37 @@ mod tests {
         for (path, part) in [("bin:/bin", "\"bin\""), ("", "\"\""), ("/bin:", "\"\"")] {
             let told = odd_path(path).unwrap();
             assert!(told.contains(&format!("path: {part} is no absolute directory")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_can_t_be_served_is_told() {
+        for (listen, place, part) in [
+            ("127.0.0.1:7433", "127.0.0.1:7433", Some("the agent itself listens on")),
+            ("0.0.0.0:7433", "127.0.0.1:7433", Some("the agent itself listens on")),
+            ("[::]:7433", "127.0.0.1:7433", Some("the agent itself listens on")),
+            ("[::]:7433", "127.0.0.1:9433", None),
+            ("127.0.0.2:7433", "127.0.0.1:7433", None),
+            ("127.0.0.1:0", "missing/page.sock", Some("there is no directory")),
+            ("127.0.0.1:0", "page.sock", None),
+            ("127.0.0.1:0", "/", Some("there is no name")),
+        ] {
+            let (_directory, config) = bundle();
+            edit(&config, "127.0.0.1:0", listen);
+            edit(
+                &config,
+                "state = \"state\"\n",
+                &format!("state = \"state\"\n[status]\nlisten = \"{place}\"\n"),
+            );
+            let findings = check(&config, SystemTime::now());
+            match (part, &findings.wrong[..]) {
+                (None, []) => {}
+                (Some(part), [wrong]) => {
+                    let told = format!("[status] listen: {part}");
+                    assert!(wrong.contains(&told), "{listen} {place}: {wrong}");
+                }
+                _ => panic!("{listen} {place}: {findings:?}"),
+            }
         }
     }
 

@@ -11,15 +11,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::toml_file::{self, BadContent, TomlFileError, from_text};
-use lariat_base::units::{parse_duration, parse_size};
 use lariat_wire::limits::LOGIN_DEADLINE;
 use lariat_wire::protocol::verb::Verb;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::budget;
 
 mod dial;
 mod status;
+mod values;
 
 pub use dial::{Dial, Gateway};
 pub use status::{Status, StatusPlace};
@@ -38,21 +38,25 @@ pub struct Config {
     #[serde(deserialize_with = "from_text")]
     pub enrolment: EnrolmentId,
     /// Where to listen; nowhere if it only dials out. With port 0 the system picks the port.
-    #[serde(default, deserialize_with = "socket_address")]
+    #[serde(default, deserialize_with = "values::socket_address")]
     pub listen: Option<SocketAddr>,
     /// The host's certificate, PEM.
+    #[serde(deserialize_with = "values::path")]
     pub certificate: PathBuf,
     /// The certificate's private key, PEM.
+    #[serde(deserialize_with = "values::path")]
     pub key: PathBuf,
     /// The fleet's CA, PEM: whose certificate a gateway must have that the agent dials, and whose hosts are looked for.
-    #[serde(default = "ca")]
+    #[serde(default = "ca", deserialize_with = "values::path")]
     pub ca: PathBuf,
     /// The file of keys that may log in.
+    #[serde(deserialize_with = "values::path")]
     pub keyring: PathBuf,
     /// The directory for jobs and sockets.
+    #[serde(deserialize_with = "values::path")]
     pub state: PathBuf,
     /// What processes on this host may do over the socket in `state`. Empty by default: there is no socket.
-    #[serde(default, deserialize_with = "verbs")]
+    #[serde(default, deserialize_with = "values::verbs")]
     pub local: Vec<Verb>,
     /// Limits on connections that have not logged in.
     #[serde(default)]
@@ -87,7 +91,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Upgrade {
     /// How long a new agent has to be logged in to. After that the old one is put back.
-    #[serde(deserialize_with = "to_confirm")]
+    #[serde(deserialize_with = "values::to_confirm")]
     pub confirm: Duration,
 }
 
@@ -106,7 +110,7 @@ pub struct Audit {
     /// What happens to a request whose line can't be written. Owners' keys are served in any case.
     pub full: Full,
     /// How long lines are kept.
-    #[serde(deserialize_with = "at_least_a_day")]
+    #[serde(deserialize_with = "values::at_least_a_day")]
     pub keep: Duration,
     /// What lines show of a command.
     pub argv: Argv,
@@ -154,16 +158,16 @@ pub enum Argv {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Concurrent sessions. By default as many as fit the host's memory, 64 to 1024.
-    #[serde(deserialize_with = "some_count")]
+    #[serde(deserialize_with = "values::some_count")]
     pub sessions: Option<usize>,
     /// Concurrent jobs, detached ones included. By default as many as fit the host's memory, 16 to 512.
-    #[serde(deserialize_with = "some_count")]
+    #[serde(deserialize_with = "values::some_count")]
     pub jobs: Option<usize>,
     /// Bytes of output that all jobs keep on disk. By default a tenth of the disk, at least 1G.
-    #[serde(deserialize_with = "some_size")]
+    #[serde(deserialize_with = "values::some_size")]
     pub output: Option<u64>,
     /// Bytes that requests keep in memory. By default a quarter of the host's memory, 32M to 1G.
-    #[serde(deserialize_with = "some_memory")]
+    #[serde(deserialize_with = "values::some_memory")]
     pub memory: Option<usize>,
 }
 
@@ -183,13 +187,13 @@ impl Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct Admission {
     /// Most connections of one source (an IPv4 address, an IPv6 /64) that have not logged in.
-    #[serde(deserialize_with = "at_least_one")]
+    #[serde(deserialize_with = "values::at_least_one")]
     pub source_places: usize,
     /// Most connections of all sources that have not logged in.
-    #[serde(deserialize_with = "at_least_one")]
+    #[serde(deserialize_with = "values::at_least_one")]
     pub places: usize,
     /// The time from accepting a connection to the end of its login.
-    #[serde(deserialize_with = "positive_duration")]
+    #[serde(deserialize_with = "values::positive_duration")]
     pub login_deadline: Duration,
     /// Networks that are never penalised.
     pub exempt: Vec<IpNet>,
@@ -208,13 +212,13 @@ pub struct Exec {
     /// PATH of commands.
     pub path: String,
     /// Longest time that a job waits for a controller whose connection broke.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub grace_max: Duration,
     /// Most processes and threads of one job, where the system can count them. By default 15 % of the host's
     /// limit.
     pub tasks_max: Option<NonZeroU32>,
     /// Most bytes of memory of one job, where the system can count them. By default 90 % of the host's.
-    #[serde(deserialize_with = "job_memory")]
+    #[serde(deserialize_with = "values::job_memory")]
     pub memory_max: Option<u64>,
 }
 
@@ -234,10 +238,10 @@ impl Default for Exec {
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
     /// Bytes kept of each of a job's two output streams; the newest are kept.
-    #[serde(deserialize_with = "log_size")]
+    #[serde(deserialize_with = "values::log_size")]
     pub output: u64,
     /// How long output and exit are kept after a job's end.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "values::duration")]
     pub keep: Duration,
 }
 
@@ -294,99 +298,6 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 
 fn ca() -> PathBuf {
     "ca.pem".into()
-}
-
-fn socket_address<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_listen(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-fn verbs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Verb>, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    names.iter().map(|name| name.parse().map_err(serde::de::Error::custom)).collect()
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(serde::de::Error::custom)
-}
-
-fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let duration = duration(deserializer)?;
-    if duration.is_zero() {
-        return Err(serde::de::Error::custom("0 would let nobody log in"));
-    }
-    Ok(duration)
-}
-
-/// Less would cut the output of a single command into files that are too small.
-fn log_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    const LEAST: u64 = 64 * 1024;
-    let text = String::deserialize(deserializer)?;
-    match parse_size(&text).map_err(serde::de::Error::custom)? {
-        size if size < LEAST => Err(serde::de::Error::custom("it can't be less than 64K")),
-        size => Ok(size),
-    }
-}
-
-fn some_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    match usize::deserialize(deserializer)? {
-        0 => Err(serde::de::Error::custom("0 would let nobody do anything")),
-        limit => Ok(Some(limit)),
-    }
-}
-
-fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_size(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-/// Less would not suffice for a single request.
-fn some_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    const LEAST: u64 = 16 * 1024 * 1024;
-    let text = String::deserialize(deserializer)?;
-    match parse_size(&text).map_err(serde::de::Error::custom)? {
-        size if size < LEAST => Err(serde::de::Error::custom("it can't be less than 16M")),
-        size => usize::try_from(size).map(Some).map_err(serde::de::Error::custom),
-    }
-}
-
-/// Less would not suffice for a shell.
-fn job_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    const LEAST: u64 = 1024 * 1024;
-    match some_size(deserializer)? {
-        Some(size) if size < LEAST => Err(serde::de::Error::custom("it can't be less than 1M")),
-        size => Ok(size),
-    }
-}
-
-/// Less would drop what has just happened, should the clock be set forward by hours.
-fn at_least_a_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    match duration(deserializer)? {
-        keep if keep < DAY => Err(serde::de::Error::custom("it can't be less than 1d")),
-        keep => Ok(keep),
-    }
-}
-
-fn to_confirm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    const MOST: Duration = Duration::from_secs(600);
-    match duration(deserializer)? {
-        limit if limit < Duration::from_secs(1) || limit > MOST => {
-            Err(serde::de::Error::custom("it is 1s to 10m"))
-        }
-        limit => Ok(limit),
-    }
-}
-
-/// Rejects 0, which might be taken for "unlimited".
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    match usize::deserialize(deserializer)? {
-        0 => Err(serde::de::Error::custom("0 would let nobody in")),
-        limit => Ok(limit),
-    }
 }
 
 #[cfg(test)]
@@ -472,6 +383,8 @@ state = \"state\"
             "\"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433"
         );
         assert_eq!(error("[admission]\nplaces = 0\n"), "agent.toml:9: 0 would let nobody in");
+        let empty = error("ca = \"\"\n");
+        assert_eq!(empty, "agent.toml:8: a path can't be empty");
         assert!(error("[exec]\ntasks_max = 0\n").starts_with("agent.toml:9: "));
         assert_eq!(
             error("[exec]\nmemory_max = \"1K\"\n"),

@@ -76,10 +76,8 @@ fn users_that_are_none_or_not_permitted_are_refused_clearly() {
     fleet.set_address("web1", agent.address);
     let own = id(&["-un"]);
     let error = fleet.fails(255, ["run", "web1", "--user", own.trim(), "--", "id"]);
-    assert!(
-        error.contains("not permitted to act as the user") && error.contains(own.trim()),
-        "{error}"
-    );
+    let rule = format!("users: keyring.toml:5 has no {}", own.trim());
+    assert!(error.contains("not permitted to run commands") && error.contains(&rule), "{error}");
     if is_root() {
         // The only user is the default.
         for user in [&["--user", OTHER][..], &[]] {

@@ -8,6 +8,8 @@ use lariat_base::name::HostName;
 use lariat_client::Address;
 use serde::{Deserialize, Deserializer};
 
+use super::values;
+
 /// Most gateways.
 const MOST: usize = 8;
 
@@ -19,7 +21,7 @@ pub struct Dial {
     #[serde(deserialize_with = "gateways")]
     pub gateway: Vec<Gateway>,
     /// The file of the key that parks connections there.
-    #[serde(default = "key")]
+    #[serde(default = "key", deserialize_with = "values::path")]
     pub key: PathBuf,
 }
 

@@ -30,7 +30,7 @@ pub struct Again {
 /// The denial of a request whose key is no longer in the keyring.
 pub(super) fn gone(request: &Request) -> Denial {
     let why = "it no longer has this key".to_owned();
-    Denial { verb: request.verb(), rule: Rule::Keyring, user: None, why }
+    Denial { verb: request.verb(), rule: Rule::Keyring, why }
 }
 
 impl Again {
@@ -50,7 +50,7 @@ impl Again {
             // Any of them may be the one in use.
             if grant.addresses.len() < self.addresses.len() || (self.parked && !grant.parked) {
                 let (verb, why) = (self.outline.verb(), "an address is no longer in it".to_owned());
-                return Err(Denial { verb, rule: Rule::Connect, user: None, why });
+                return Err(Denial { verb, rule: Rule::Connect, why });
             }
             Ok(())
         };

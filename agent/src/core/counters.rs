@@ -215,7 +215,6 @@ fn cause(failure: &Failure) -> &'static str {
             let known = Rule::ALL.iter().map(|rule| rule.as_str());
             known.into_iter().find(|known| *known == name).unwrap_or("rule")
         }
-        Cause::NotAsUser(_) => Rule::Users.as_str(),
         Cause::AtLimit(_) => "limits",
         Cause::CannotRecord => "audit",
         _ => "request",

@@ -242,7 +242,6 @@ impl Event<'_> {
 fn rule(failure: &Failure) -> &str {
     match &failure.cause {
         Cause::NotPermitted { rule, .. } => rule.split(": ").next().unwrap_or(rule),
-        Cause::NotAsUser(_) => "users",
         Cause::AtLimit(_) => "limits",
         _ => "request",
     }

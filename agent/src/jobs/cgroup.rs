@@ -187,7 +187,8 @@ impl Group {
             let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()));
             let below = fs::read_dir(&directory).into_iter().flatten().flatten();
-            directories.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            let groups = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            directories.extend(groups.map(|entry| entry.path()));
         }
         found
     }

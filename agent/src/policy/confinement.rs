@@ -36,6 +36,6 @@ impl Confinement {
             }
         };
         let rule = if matches!(request, FileRequest::Pull(_)) { Rule::Pull } else { Rule::Push };
-        Denial { verb: request.verb(), rule, user: None, why }
+        Denial { verb: request.verb(), rule, why }
     }
 }

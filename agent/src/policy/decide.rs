@@ -117,7 +117,7 @@ pub fn admit(key: &Entry, facts: &Facts<'_>) -> Result<(), Objection> {
 /// Decides whether `key` may make `request`.
 pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant, Denial> {
     let verb = verb(key, request);
-    let denied = |(rule, why)| Denial { verb, rule, user: None, why };
+    let denied = |(rule, why)| Denial { verb, rule, why };
     admit(key, facts).map_err(denied)?;
     if let Some(host) = &key.park
         && !matches!(request, Request::Connect(ConnectRequest::Park(_)))
@@ -134,8 +134,7 @@ pub fn decide(key: &Entry, request: &Request, facts: &Facts<'_>) -> Result<Grant
         && !users.iter().any(|listed| listed == user)
     {
         let why = format!("{} has no {}", facts.at(users.line), escape(user.as_bytes()));
-        let user = Some(user.to_owned());
-        return Err(Denial { user, ..denied((Rule::Users, why)) });
+        return Err(denied((Rule::Users, why)));
     }
     let input = key.commands.is_none() || key.stdin;
     let line = key.verbs.line;
@@ -254,8 +253,14 @@ fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<
     if !run.env.is_empty() {
         return no("has no variables of the caller's choice (--env)");
     }
-    let (Some(program), Some((_, arguments))) = (facts.program, words.split_first()) else {
-        return no("has no program of this name that only root could have put there");
+    let Some((name, arguments)) = words.split_first() else { return no("has no empty command") };
+    let Some(program) = facts.program else {
+        return if name.contains(&b'/') {
+            let name = escape(name);
+            no(&format!("has no relative paths, and none with '.', '..' or '//': {name}"))
+        } else {
+            no("has no program of this name that only root could have put there")
+        };
     };
     let mut nearest = None;
     for pattern in patterns.iter() {

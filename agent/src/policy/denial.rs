@@ -41,8 +41,6 @@ pub struct Denial {
     pub verb: Verb,
     /// The rule that denies it.
     pub rule: Rule,
-    /// The user that the key may not act as, if that is why.
-    pub user: Option<String>,
     /// What the rule has against it.
     pub why: String,
 }
@@ -89,11 +87,6 @@ impl fmt::Display for Denial {
 
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
-        match denial {
-            Denial { user: Some(user), .. } => Self::request(Cause::NotAsUser(user)),
-            Denial { verb, .. } => {
-                Self::request(Cause::NotPermitted { verb, rule: denial.to_string() })
-            }
-        }
+        Self::request(Cause::NotPermitted { verb: denial.verb, rule: denial.to_string() })
     }
 }

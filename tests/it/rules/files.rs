@@ -157,10 +157,13 @@ fn a_file_with_other_names_is_neither_read_nor_changed() {
         let error = refused(&fleet, ["pull", &at(&down.join("tree").join(file)), "got"]);
         assert!(error.contains("more than one name"), "{error}");
     }
-    for more in [&[][..], &["--checksum"], &["--dry-run", "--checksum"]] {
+    for more in [&[][..], &["--checksum"], &["--dry-run", "--checksum"], &["-n"]] {
         let source = at(&down.join("tree"));
         let pulled = fleet.run([&["pull", &source, "got"], more].concat());
         assert_eq!(pulled.status.code(), Some(255));
+        let error = String::from_utf8(pulled.stderr).unwrap();
+        assert_eq!(error.matches("more than one name").count(), 2, "{more:?}: {error}");
+        assert!(!error.contains("create"), "{error}");
         assert!(!fleet.path("got/tree/secret").exists() && !fleet.path("got/tree/large").exists());
     }
 

@@ -250,6 +250,9 @@ impl Walk {
             let long = Errno::NAMETOOLONG;
             return Err(failed(Action::Open)(long.into()));
         }
+        if directory.shuns(&stat) {
+            return Err(failed(Action::Open)(Errno::MLINK.into()));
+        }
         let options = &self.source.options;
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let (mut xattrs, mut hash) = (Vec::new(), None);

@@ -96,7 +96,7 @@ pub enum Cause {
     },
     /// Output of the job that is asked for is not kept any more.
     Forgotten,
-    /// The key has no permission to act as this user.
+    /// The key has no permission to act as this user. Newer agents say NotPermitted, with the line of the rule.
     NotAsUser(String),
     /// The host has no such user.
     NoSuchUser(String),

@@ -95,12 +95,13 @@ pub fn run(
     let settings = Settings::new(&config, boot);
     let jobs = Jobs::open(&config.state, settings)
         .map_err(|e| StartError::system(format!("open {}: {e}", config.state.display())))?;
-    let audit = Audit::open(&config).map_err(|e| {
+    let (audit, unfinished) = Audit::open(&config).map_err(|e| {
         StartError::system(format!("open the audit in {}: {e}", config.state.display()))
     })?;
     let budget = Budget::new(config.limits.or(capacity::limits()));
     let job_shares = JobShares::load(&jobs, &budget, |key| Holder::named(key, &keyring))
         .map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
+    JobEnds::recover(unfinished, &jobs, &audit);
     let job_ends =
         JobEnds::load(&jobs).map_err(|e| StartError::system(format!("look for jobs: {e}")))?;
     let running = Running::mark(&state)

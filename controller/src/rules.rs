@@ -60,11 +60,11 @@ pub(crate) struct RuleOptions {
     expires: Option<u64>,
 
     /// Most concurrent jobs on a host
-    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true)]
+    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
     max_jobs: Option<u32>,
 
     /// Most concurrent sessions on a host
-    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true)]
+    #[arg(help_heading = HEADING, long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
     max_sessions: Option<u32>,
 }
 

@@ -234,6 +234,48 @@ fn a_changed_line_is_named_on_the_host_and_from_afar() {
     assert!(told.contains("web1's record is not whole: 000000000001.jsonl:3: "), "{told}");
 }
 
+/// Writes another text in place of one, and makes the chain whole again.
+fn rewrite(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from));
+    let (mut whole, mut prev) = (Vec::new(), "0".repeat(64));
+    for line in text.lines() {
+        let (sealed, _) = line.rsplit_once(",\"hash\":\"").unwrap();
+        let value: Value = serde_json::from_str(line).unwrap();
+        let old = value["prev"].as_str().unwrap();
+        let mut sealed = sealed.replace(from, to).replace(old, &prev).into_bytes();
+        let hash = lariat_base::audit::seal(&mut sealed);
+        prev = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        whole.extend_from_slice(&sealed);
+    }
+    std::fs::write(file, whole).unwrap();
+}
+
+#[test]
+fn a_past_that_was_rewritten_is_noticed_however_late_it_was_changed() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    for contacts in [0, 1, 5] {
+        assert_eq!(verify(&fleet).0, Some(0));
+        for word in ["before", "evil", "after"] {
+            fleet.ok(["run", "web1", "--", &format!("echo {word}{contacts}")]);
+        }
+        agent.signal(rustix::process::Signal::TERM);
+        agent.wait();
+        let (file, evil) = (&files(&agent)[0], format!("echo evil{contacts}"));
+        rewrite(file, &evil, &evil.replace("evil", "good"));
+        agent.restart();
+        assert!(verify_here(&agent).status.success(), "by itself it is whole");
+        for _ in 0..contacts {
+            fleet.ok(["run", "web1", "--", "true"]);
+        }
+        let (status, told) = verify(&fleet);
+        assert_eq!(status, Some(1), "{contacts}: {told}");
+        assert!(told.contains("has another line"), "{told}");
+        let accepted = fleet.run(["audit", "verify", "web1", "--accept"]);
+        assert_eq!(accepted.status.code(), Some(0), "{}", stderr(&accepted));
+    }
+}
+
 #[test]
 fn a_record_that_was_removed_is_noticed() {
     let (fleet, mut agent) = TestFleet::with_agent();

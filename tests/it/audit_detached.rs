@@ -89,6 +89,38 @@ fn a_command_whose_controller_is_killed_has_its_end_too() {
 }
 
 #[test]
+fn what_an_agent_had_begun_when_it_was_killed_has_its_end() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let gate = fleet.path("gate");
+    let mut command = fleet.lariat();
+    command.args(["run", "web1", "--reconnect", "0", "--", &waiting(&gate, "exit 9")]);
+    let mut run = command.spawn().unwrap();
+    let began = wait::until("its begin", || of_request(&agent, "run").pop());
+    wait::until("the job", || agent.find_job(began["job"].as_str().unwrap()));
+    agent.signal(rustix::process::Signal::KILL);
+    agent.wait();
+    run.wait().unwrap();
+    std::fs::write(&gate, "").unwrap();
+    agent.restart();
+    let lines =
+        wait::until("both ends", || Some(of_request(&agent, "run")).filter(|l| l.len() == 3));
+    for line in &lines[1..] {
+        assert_eq!((&line["event"], &line["began"]), (&"ended".into(), &began["seq"]), "{line}");
+        for field in ["key", "label", "origin", "session", "user", "rule", "job", "argv"] {
+            assert!(!line[field].is_null() && line[field] == began[field], "{field}: {line}");
+        }
+    }
+    assert_eq!(lines[1]["error"], "the agent was killed first");
+    assert!(lines[2]["exit"] == 9 || lines[2]["error"].is_string(), "{}", lines[2]);
+    // Nothing is told twice.
+    agent.kill_and_restart();
+    fleet.ok(["run", "web1", "--", "true"]);
+    assert_eq!(of_request(&agent, "run").len(), 5);
+    let mut verify = lariatd(&fleet.bundle("web1").join("agent.toml"));
+    assert!(verify.args(["audit", "verify"]).status().unwrap().success());
+}
+
+#[test]
 fn a_detached_command_that_does_not_start_has_its_end_at_once() {
     let (fleet, agent) = TestFleet::with_agent();
     for (words, error) in [

@@ -76,8 +76,9 @@ fn users_that_are_none_or_not_permitted_are_refused_clearly() {
     fleet.set_address("web1", agent.address);
     let own = id(&["-un"]);
     let error = fleet.fails(255, ["run", "web1", "--user", own.trim(), "--", "id"]);
-    let rule = format!("users: keyring.toml:5 has no {}", own.trim());
-    assert!(error.contains("not permitted to run commands") && error.contains(&rule), "{error}");
+    let (rule, user) = ("users: keyring.toml:", format!(" has no {}", own.trim()));
+    assert!(error.contains("not permitted to run") && error.contains(rule), "{error}");
+    assert!(error.contains(&user), "{error}");
     if is_root() {
         // The only user is the default.
         for user in [&["--user", OTHER][..], &[]] {

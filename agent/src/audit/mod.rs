@@ -17,6 +17,7 @@ mod reserve;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use act::Act;
 pub use command::verify;
 pub use line::{Digested, Kept, Part, Who, text};
 pub use refusal::{FailedLogin, Refusal};
+pub use unfinished::Unfinished;
 
 /// The audit of this host.
 pub struct Audit(Arc<Shared>);
@@ -71,9 +73,9 @@ pub struct CannotRecord;
 
 impl Audit {
     /// Opens the audit in the configured state directory, and starts the thread that syncs it. Some lines are on
-    /// disk when this returns.
-    pub fn open(config: &Config) -> io::Result<Self> {
-        let mut journal = recovery::open(config)?;
+    /// disk when this returns. Returns also the requests whose end was not written, because an agent was killed.
+    pub fn open(config: &Config) -> io::Result<(Self, Vec<Unfinished>)> {
+        let (mut journal, unfinished) = recovery::open(config)?;
         let settings = config.audit.clone();
         if let Err(error) = journal.drop_old(settings.keep) {
             error!("audit: old files can't be dropped: {}", io_error(&error));
@@ -99,7 +101,7 @@ impl Audit {
         });
         let flushed = Arc::clone(&shared);
         thread::Builder::new().name("audit".to_owned()).spawn(move || flusher::run(&flushed))?;
-        Ok(Self(shared))
+        Ok((Self(shared), unfinished))
     }
 
     /// The newest line on disk.

@@ -18,6 +18,7 @@ use rustix::fs::FlockOperation;
 use super::files;
 use super::journal::{Journal, Tail};
 use super::line::{About, Opened};
+use super::unfinished::{Search, Unfinished};
 use crate::config::Config;
 
 /// The directory of the files in the state directory.
@@ -41,8 +42,9 @@ struct Newest {
     last: Option<(u64, Hash)>,
 }
 
-/// Opens the chain of this state directory, and begins it if there is none.
-pub(super) fn open(config: &Config) -> io::Result<Journal> {
+/// Opens the chain of this state directory, and begins it if there is none. Returns also the requests of its newest files
+/// that have not ended.
+pub(super) fn open(config: &Config) -> io::Result<(Journal, Vec<Unfinished>)> {
     let directory = directory(&config.state);
     DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
     let handle = File::open(&directory)?;
@@ -58,6 +60,7 @@ pub(super) fn open(config: &Config) -> io::Result<Journal> {
         std::fs::remove_file(directory.join(name.to_string()))?;
         names.pop();
     };
+    let unfinished = unfinished(&directory, &names);
     let chain = match &newest {
         Some(newest) => id(&newest.chain).or_else(|| earlier(&directory, &names)),
         None => None,
@@ -71,7 +74,8 @@ pub(super) fn open(config: &Config) -> io::Result<Journal> {
     };
     let Some(newest) = newest else {
         let tail = Tail { file: None, seq: 0, hash: NO_HASH };
-        return Ok(started(Journal::new((&directory, handle), chain, opened, tail)));
+        let journal = Journal::new((&directory, handle), chain, opened, tail);
+        return Ok((started(journal), unfinished));
     };
     match newest.result {
         Ok(Whole { last, hash, len, cut, .. }) => {
@@ -89,7 +93,7 @@ pub(super) fn open(config: &Config) -> io::Result<Journal> {
                 );
                 add(&mut journal, "cut", &About { bytes: Some(cut), ..About::default() });
             }
-            Ok(started(journal))
+            Ok((started(journal), unfinished))
         }
         Err(wrong) => {
             tracing::error!("audit: {}: {wrong}", directory.display());
@@ -99,9 +103,21 @@ pub(super) fn open(config: &Config) -> io::Result<Journal> {
             let mut journal = Journal::new((&directory, handle), chain, opened, tail);
             let error = Some(wrong.to_string());
             add(&mut journal, "broken", &About { error, ..About::default() });
-            Ok(started(journal))
+            Ok((started(journal), unfinished))
         }
     }
+}
+
+/// The requests of the two newest files that have no line of their end.
+fn unfinished(directory: &Path, names: &[FileName]) -> Vec<Unfinished> {
+    let mut search = Search::default();
+    for name in &names[names.len().saturating_sub(2)..] {
+        match std::fs::read(directory.join(name.to_string())) {
+            Ok(bytes) => search.lines(&bytes),
+            Err(error) => tracing::error!("audit: read {name}: {}", io_error(&error)),
+        }
+    }
+    search.found()
 }
 
 fn started(mut journal: Journal) -> Journal {

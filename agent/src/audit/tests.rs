@@ -31,7 +31,7 @@ impl Place {
     }
 
     fn audit(&self) -> Audit {
-        Audit::open(&self.config).unwrap()
+        Audit::open(&self.config).unwrap().0
     }
 
     fn files(&self) -> PathBuf {

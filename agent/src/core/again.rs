@@ -9,6 +9,7 @@ use lariat_wire::protocol::request::Request;
 use tokio::time::sleep;
 
 use super::act_as::ActAs;
+use super::agent::Agent;
 use super::looked_up::{Known, LookedUp, at_login};
 use super::session::Session;
 use crate::keyring::Entry;
@@ -56,6 +57,12 @@ impl Again {
         };
         until_denied(session, &self.key, decide, || gone(&self.outline)).await
     }
+}
+
+/// Whether the key may make a request of which no session is there any longer, as it does for what it has left running.
+pub fn still_permitted(agent: &Agent, key: &Entry, request: &Request) -> Result<(), Denial> {
+    let looked_up = LookedUp::new(agent, None, key, request, None);
+    policy::decide(key, request, &looked_up.facts()).map(drop)
 }
 
 impl Session {

@@ -66,6 +66,11 @@ impl Ending {
         Self { seconds: took.map(seconds), ..ending }
     }
 
+    /// A request that was served when the agent was killed.
+    pub(super) fn killed() -> Self {
+        Self::error("the agent was killed first")
+    }
+
     /// A request that was not served.
     pub(super) fn refused(failure: &Failure) -> Self {
         Self::error(&failure.to_string())

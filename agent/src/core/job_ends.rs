@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::ending::Ending;
-use crate::audit::{Audit, Kept};
-use crate::jobs::{JobName, Jobs};
+use crate::audit::{Audit, Kept, Unfinished};
+use crate::jobs::{JobName, Jobs, Unattended};
 
 /// The jobs whose end the audit does not have yet.
 #[derive(Default)]
@@ -31,6 +31,22 @@ impl JobEnds {
         Ok(Self { waiting, begun: Notify::new() })
     }
 
+    /// Writes the ends of requests that an agent which was killed has left, and lets the ends of their jobs be written
+    /// when they come.
+    pub fn recover(unfinished: Vec<Unfinished>, jobs: &Jobs, audit: &Audit) {
+        for Unfinished { kept, job, detached } in unfinished {
+            let kept_for = |(key, id)| jobs.keep_audit(JobName { key, id }, &kept.to_bytes());
+            let is_expected = match job.map(kept_for) {
+                Some(Ok(())) => true,
+                Some(Err(error)) => error.kind() == io::ErrorKind::AlreadyExists,
+                None => false,
+            };
+            if !(detached && is_expected) {
+                audit.add("ended", &[&kept, &Ending::killed()]);
+            }
+        }
+    }
+
     /// A detached job was started, whose end is to be written.
     pub(super) fn expect(&self, job: JobName) {
         lock(&self.waiting).insert(job);
@@ -38,8 +54,8 @@ impl JobEnds {
     }
 
     /// The session that followed a job has ended. Unless another takes the job up, this is said at its end.
-    pub(super) fn left(&self, job: JobName, text: &[u8], jobs: &Jobs) {
-        match jobs.keep_audit(job, text) {
+    pub(super) fn left(&self, job: JobName, unattended: &Unattended, jobs: &Jobs) {
+        match jobs.keep(job, unattended) {
             // The job has ended, and everything of it was delivered.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

@@ -25,7 +25,7 @@ use super::looked_up::LookedUp;
 use super::outcome::Outcome;
 use super::session::Session;
 use crate::audit::{Act, CannotRecord, Kept, Who};
-use crate::jobs::JobName;
+use crate::jobs::{JobName, Unattended};
 use crate::keyring::Entry;
 use crate::meter::Meter;
 use crate::policy::{self, Grant};
@@ -52,6 +52,8 @@ pub struct Permit<'a> {
     job: Option<JobName>,
     /// The job that the request follows.
     followed: Option<JobName>,
+    /// The outline of a request to run a command; empty for others.
+    run: Vec<u8>,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
@@ -72,6 +74,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                 Ok(began) => {
                     session.is_answered.set(false);
                     let (since, is_finished) = (Instant::now(), false);
+                    let run = run(request, &act_as);
                     return Ok(Permit {
                         session,
                         verb,
@@ -86,6 +89,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                         is_finished,
                         job: None,
                         followed: None,
+                        run,
                     });
                 }
                 Err(CannotRecord) => Failure::request(Cause::CannotRecord),
@@ -97,6 +101,15 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
     // Only a beginning can fail to be reported.
     let _ = refused.report(session);
     Err(failure)
+}
+
+/// The outline of a request to run a command, as it is kept with its job: what has to stay permitted.
+fn run(request: &Request, act_as: &ActAs) -> Vec<u8> {
+    if !matches!(request, Request::Job(JobRequest::Run(_))) {
+        return Vec::new();
+    }
+    let outline = policy::outline(request, &act_as.user().name());
+    outline.encode().map(|(_, payload)| payload).unwrap_or_default()
 }
 
 /// What a permit is made of.
@@ -180,11 +193,12 @@ impl Permit<'_> {
         Again::new(&self.key, request, &self.act_as, &self.grant)
     }
 
-    /// What the audit is to say at the end of a job that this request has started, or is about to start.
-    pub fn of_job_end(&self) -> Option<Vec<u8>> {
+    /// What is kept of a job that this request has started, or is about to start, while no session follows it.
+    pub fn unattended(&self) -> Option<Unattended> {
         let who = Who::new(&self.session.key, &self.session.origin, self.session.id);
         let began = Ending::began(self.began);
-        Some(Kept::of(&[&who, self.act.as_ref()?, &began]).to_bytes())
+        let audit = Kept::of(&[&who, self.act.as_ref()?, &began]).to_bytes();
+        Some(Unattended { audit, request: self.run.clone() })
     }
 
     /// The request follows this job from now on. If it can't to the end, that is recorded when it comes.
@@ -231,9 +245,9 @@ impl Drop for Permit<'_> {
                 Some(cause) if cause != Cause::Stopping => Outcome::Failed(Failure::request(cause)),
                 Some(_) | None => Outcome::Abandoned,
             });
-            if let Some((job, text)) = self.followed.zip(self.of_job_end()) {
+            if let Some((job, unattended)) = self.followed.zip(self.unattended()) {
                 let agent = &self.session.agent;
-                agent.job_ends.left(job, &text, &agent.jobs);
+                agent.job_ends.left(job, &unattended, &agent.jobs);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The ends of jobs that no session follows, for the audit.
+//! What is kept of jobs that no session follows: what the audit is to say at their end, and what has to stay permitted.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,15 @@ pub struct Unaudited {
     pub exit: Option<Exit>,
     /// How long it ran, if that is known.
     pub took: Option<Duration>,
+}
+
+/// What is kept of a job that no session follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unattended {
+    /// What the audit is to say at its end.
+    pub audit: Vec<u8>,
+    /// The request that started it.
+    pub request: Vec<u8>,
 }
 
 impl Jobs {
@@ -42,6 +51,18 @@ impl Jobs {
         let ended = found.modified_at.filter(|_| exit.is_some());
         let took = ended.map(|at| at.duration_since(began).unwrap_or_default());
         Ok(Some(Unaudited { text, exit, took }))
+    }
+
+    /// Keeps what is needed to know of this job while no session follows it. Fails with [`io::ErrorKind::AlreadyExists`]
+    /// if it is kept already.
+    pub fn keep(&self, job: JobName, Unattended { audit, request }: &Unattended) -> io::Result<()> {
+        self.directories.keep_request(job, request)?;
+        self.directories.keep_audit(job, audit)
+    }
+
+    /// The request that started this job, if it was kept.
+    pub fn request(&self, job: JobName) -> Option<Vec<u8>> {
+        self.directories.request(job)
     }
 
     /// Keeps what the audit is to say at the end of this job.

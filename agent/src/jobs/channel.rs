@@ -153,6 +153,8 @@ words! {
         Follow(()) = 7,
         /// The job's terminal was resized.
         Resize(Size) = 8,
+        /// The job is to end, with all that its command has left behind.
+        End(()) = 9,
     }
 }
 

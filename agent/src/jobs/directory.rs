@@ -35,6 +35,7 @@ pub(super) use sweep::Keep;
 const RECORD: &str = "record";
 const SOCKET: &str = "socket";
 const AUDIT: &str = "audit";
+const REQUEST: &str = "request";
 
 /// Stands for the key of a job whose record is unreadable.
 const NOBODY: KeyId = KeyId([0; 16]);
@@ -172,6 +173,21 @@ impl Directories {
             names.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobName>().ok()));
         }
         Ok(names)
+    }
+
+    /// Keeps the request that started the job. Whoever comes second changes nothing.
+    pub(super) fn keep_request(&self, job: JobName, request: &[u8]) -> io::Result<()> {
+        let path = self.path(job).join(REQUEST);
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(mut file) => file.write_all(request),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The request that started the job, if it was kept.
+    pub(super) fn request(&self, job: JobName) -> Option<Vec<u8>> {
+        fs::read(self.path(job).join(REQUEST)).ok()
     }
 
     /// Keeps what the audit is to say at the job's end. Fails with [`io::ErrorKind::AlreadyExists`] if it knows.

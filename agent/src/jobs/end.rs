@@ -13,7 +13,6 @@ use super::start::{Jobs, StartError};
 /// How long the processes of a job may take to end before they are killed.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-const SIGTERM: u8 = 15;
 const SIGKILL: u8 = 9;
 
 impl Jobs {
@@ -25,15 +24,14 @@ impl Jobs {
         else {
             return Ok(());
         };
-        let signal = |number| ToSupervisor::Signal(Signal { number, once: [0; 16] });
-        // A supervisor that is gone has no processes left.
-        if commands.say(&signal(SIGTERM)).await.is_err() {
+        // A supervisor that is gone has no processes left. One that is told so stays until all of them have ended.
+        if commands.say(&ToSupervisor::End(())).await.is_err() {
             return Ok(());
         }
         let ended = async { while !matches!(events.next().await, Ok(Event::Exit(_)) | Err(_)) {} };
         let _ = timeout(PATIENCE, ended).await;
-        // Also what the command has left behind.
-        if commands.say(&signal(SIGKILL)).await.is_ok() && commands.finish().is_ok() {
+        let kill = ToSupervisor::Signal(Signal { number: SIGKILL, once: [0; 16] });
+        if commands.say(&kill).await.is_ok() && commands.finish().is_ok() {
             while events.next().await.is_ok() {}
         }
         Ok(())

@@ -44,7 +44,7 @@ mod start;
 mod stream;
 pub mod words;
 
-pub use audited::Unaudited;
+pub use audited::{Unattended, Unaudited};
 pub use connection::{Commands, Event, Events};
 pub use find::{Found, JobStatus};
 pub use log_reader::LogReader;

@@ -16,6 +16,7 @@ use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
+use super::audited::Unattended;
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Commands, Events};
 use super::directory::{Directories, Keep};
@@ -97,15 +98,15 @@ impl Jobs {
 
     /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
     ///
-    /// `program` is the path of an argv's program, if it has been looked up already; `audit` is what the audit is to say
-    /// at the job's end, if that is not its session's to report. The first event is that its command runs, or why not.
+    /// `program` is the path of an argv's program, if it has been looked up already; `unattended` is what is kept of a job
+    /// that no session will follow. The first event is that its command runs, or why not.
     pub fn start(
         &self,
         key: KeyId,
         run: Run,
         act_as: &ActAs,
         program: Option<Vec<u8>>,
-        audit: Option<&[u8]>,
+        unattended: Option<&Unattended>,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
         let begin = ToSupervisor::Begin(Box::new(self.settings().begin(run, act_as, program)));
@@ -121,7 +122,7 @@ impl Jobs {
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
-            let kept = audit.map_or(Ok(()), |audit| self.directories.keep_audit(job, audit));
+            let kept = unattended.map_or(Ok(()), |unattended| self.keep(job, unattended));
             let files = [made.directory.as_fd(), made.record.as_fd()];
             kept.and_then(|()| self.spawner.start(&frame, files)).map_err(StartError::Io)
         };

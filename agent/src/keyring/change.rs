@@ -251,11 +251,10 @@ impl Present<'_> {
         // From where else a key could log in is not known, but for the networks that it had.
         let is_let_in = |entry: &Entry| {
             let had = before.entry(entry.id).and_then(|entry| entry.networks.as_ref());
-            entry.max_sessions != Some(0)
-                && entry.networks.as_ref().is_none_or(|networks| {
-                    had.is_some_and(|had| had.value == networks.value)
-                        || from.is_some_and(|from| networks::include(networks, from))
-                })
+            entry.networks.as_ref().is_none_or(|networks| {
+                had.is_some_and(|had| had.value == networks.value)
+                    || from.is_some_and(|from| networks::include(networks, from))
+            })
         };
         let is_open = |keyring: &Keyring| {
             let has_logged_in =

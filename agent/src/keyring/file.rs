@@ -85,7 +85,9 @@ struct FileEntry {
     connect: Option<Texts>,
     listen: Option<Texts>,
     park: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "most")]
     max_sessions: Option<usize>,
+    #[serde(default, deserialize_with = "most")]
     max_jobs: Option<usize>,
 }
 
@@ -297,6 +299,14 @@ fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime
 /// When a key may last be used: a day counts to its end.
 fn end<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
     moment(deserializer, date::parse)
+}
+
+/// A limit. A key that may do nothing has no verb for it.
+fn most<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    match usize::deserialize(deserializer)? {
+        0 => Err(serde::de::Error::custom("0 would permit nothing; leave its verb out instead")),
+        most => Ok(Some(most)),
+    }
 }
 
 /// A moment, as a TOML date or as a string. A time needs its UTC offset: a keyring may be written in one time zone and

@@ -1,7 +1,7 @@
 //! What the rules of a keyring name, as it is on this host: users, programs, directories.
 
 use std::ffi::OsStr;
-use std::fs::symlink_metadata;
+use std::fs::{Metadata, symlink_metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -88,18 +88,20 @@ impl Host<'_> {
             let shown = String::from_utf8_lossy(program);
             let mut warn = |what: String| found.push(Finding::warning(line, what));
             let path = Path::new(OsStr::from_bytes(program));
-            let is_program = |stat: std::fs::Metadata| stat.is_file() && stat.mode() & 0o111 != 0;
+            let is_program = |stat: Metadata| stat.is_file() && stat.mode() & 0o111 != 0;
             if !path.metadata().is_ok_and(is_program) {
                 warn(format!("there is no program {shown} on this host"));
                 continue;
             }
-            if let Some(place) = replaceable(path) {
+            let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            if let Some(place) = replaceable_program(path) {
                 warn(format!(
                     "others than root may replace {shown}: {} is theirs",
                     place.display()
                 ));
+            } else if target.metadata().is_ok_and(|stat| others_may_change(&stat)) {
+                warn(format!("others than root may write to {}", target.display()));
             }
-            let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             let target = target.as_os_str().as_bytes();
             if is_powerful(target) && !is_powerful(program) {
                 warn(powerful(&format!("{shown}, which is {},", String::from_utf8_lossy(target))));
@@ -151,6 +153,23 @@ fn replaceable(path: &Path) -> Option<&Path> {
     path.ancestors().skip(1).find(|parent| others_may_rename_in(parent))
 }
 
+/// The directory in which others than root may put something else in place of a program, or of a link that leads to it.
+fn replaceable_program(path: &Path) -> Option<PathBuf> {
+    /// Most links that the kernel follows (path_resolution(7)).
+    const MOST_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..=MOST_LINKS {
+        let directory = path.parent()?.canonicalize().ok()?;
+        let real = directory.join(path.file_name()?);
+        if let Some(place) = replaceable(&path).or_else(|| replaceable(&real)) {
+            return Some(place.to_owned());
+        }
+        let Ok(target) = std::fs::read_link(&real) else { return None };
+        path = directory.join(target);
+    }
+    None
+}
+
 /// Whether one of them is, or lies in, the other.
 fn overlap(root: &Root, own: &Path) -> bool {
     let own = own.as_os_str().as_bytes();
@@ -162,10 +181,14 @@ fn overlap(root: &Root, own: &Path) -> bool {
 /// Whether others than root may put another name in place of one in this directory.
 fn others_may_rename_in(directory: &Path) -> bool {
     const STICKY: u32 = 0o1000;
-    directory.metadata().is_ok_and(|stat| {
-        let others_write = stat.mode() & 0o022 != 0 && stat.mode() & STICKY == 0;
-        others_write || stat.uid() != 0
-    })
+    directory
+        .metadata()
+        .is_ok_and(|stat| stat.uid() != 0 || stat.mode() & STICKY == 0 && others_may_change(&stat))
+}
+
+/// Whether others than root may write to what has these attributes.
+fn others_may_change(stat: &Metadata) -> bool {
+    stat.uid() != 0 || stat.mode() & 0o022 != 0
 }
 
 #[cfg(test)]

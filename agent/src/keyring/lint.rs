@@ -164,8 +164,34 @@ pub fn lint(key: &Entry) -> Vec<Finding> {
     found
 }
 
-/// Rules for verbs that the key does not have.
+/// Rules that permit nothing: for verbs that the key does not have, empty ones, and what can't be.
 fn useless(key: &Entry, found: &mut Vec<Finding>) {
+    let mut warn = |line, what: &str| found.push(Finding::warning(line, what));
+    if key.verbs.bits() == 0 && key.park.is_none() {
+        warn(key.verbs.line, "`verbs` is empty: the key can do nothing but log in");
+    }
+    for (name, list) in [
+        ("users", key.users.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("networks", key.networks.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("commands", key.commands.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("push", key.push.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("pull", key.pull.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("connect", key.connect.as_ref().map(|list| (list.line, list.is_empty()))),
+        ("listen", key.listen.as_ref().map(|list| (list.line, list.is_empty()))),
+    ] {
+        if let Some((line, true)) = list {
+            warn(line, &format!("`{name}` permits nothing: it is empty"));
+        }
+    }
+    if key.not_before.zip(key.not_after).is_some_and(|(start, end)| start > end) {
+        warn(key.verbs.line, "`not_after` is before `not_before`: the key can never log in");
+    }
+    for place in key.connect.iter().flat_map(|places| places.iter()) {
+        if place.is_never() {
+            let what = "`connect` covers nothing here: addresses of loopback, link-local and multicast must be named one by one";
+            warn(place.line, what);
+        }
+    }
     let rules = [
         ("commands", Verb::Run, key.commands.as_ref().map(|rule| rule.line)),
         ("push", Verb::Push, key.push.as_ref().map(|rule| rule.line)),
@@ -291,7 +317,18 @@ mod tests {
                 "verbs = [\"run\"]\ncommands = [[\"/bin/true\"]]\n",
                 "7: warning: `commands` without `users`",
             ),
-            ("verbs = [\"run\"]\npush = []\n", "7: warning: `push` permits nothing"),
+            ("verbs = [\"run\"]\npush = [\"/srv\"]\n", "7: warning: `push` permits nothing: the"),
+            ("verbs = [\"push\"]\npush = []\n", "7: warning: `push` permits nothing: it is empty"),
+            ("verbs = [\"run\"]\nusers = []\n", "7: warning: `users` permits nothing: it is empty"),
+            ("verbs = []\n", "6: warning: `verbs` is empty"),
+            (
+                "verbs = [\"run\"]\nnot_before = 2030-01-01\nnot_after = 2029-01-01\n",
+                "6: warning: `not_after` is before",
+            ),
+            (
+                "verbs = [\"connect\"]\nconnect = [\n\"127.0.0.0/8:22\"]\n",
+                "8: warning: `connect` covers nothing",
+            ),
             (
                 "verbs = [\"run\"]\nUSERScommands = [\n[\"/bin/id\", \"-..\"],\n]\n",
                 "9: warning: `-..` lets any options follow",

@@ -106,6 +106,15 @@ impl Place {
             }
     }
 
+    /// Whether the entry covers no address at all, because it is a network of addresses that only count literally.
+    pub fn is_never(&self) -> bool {
+        let Self::Tcp { host: PlaceHost::Network(network), .. } = self else { return false };
+        let is_inner = |ip| Reached::new(SocketAddr::new(ip, 1), |_| false).is_inner;
+        network.prefix_len() < network.max_prefix_len()
+            && is_inner(network.network())
+            && is_inner(network.broadcast())
+    }
+
     /// Whether the entry is the connections that this host has parked.
     pub fn is_parked(&self, host: &HostName) -> bool {
         matches!(self, Self::Parked(own) if own == host)

@@ -37,8 +37,8 @@ pub(super) async fn serve(
         }
     }
     let is_shell = run.command == Command::Login;
-    let end = if is_detached { permit.of_job_end() } else { None };
-    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, end.as_deref());
+    let kept = if is_detached { permit.unattended() } else { None };
+    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, kept.as_ref());
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
         if is_detached {

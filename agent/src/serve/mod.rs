@@ -4,12 +4,12 @@
 
 mod handshake;
 mod job_ends;
-mod orphans;
 mod pace;
 mod session;
 mod sessions;
 mod signals;
 mod threads;
+mod unpermitted;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -147,6 +147,7 @@ impl Server {
         let mut daily = interval_at(tokio::time::Instant::now() + DAY, DAY);
         let mut keyring = self.agent.keyring.subscribe();
         tokio::spawn(job_ends::watch(Arc::clone(&self.agent)));
+        tokio::spawn(unpermitted::watch(Arc::clone(&self.agent)));
         // Keys may have been revoked while the agent was not there.
         keyring.mark_changed();
         let stopped = loop {
@@ -200,12 +201,10 @@ impl Server {
         });
     }
 
-    /// Ends the sessions of keys that were replaced, and the jobs of those that are gone. Each session looks itself
-    /// whether its key is there.
+    /// Ends the sessions of keys that were replaced. Each session looks itself whether its key is there.
     fn keys_changed(&self) {
         let keyring = self.agent.keyring();
         self.sessions.stop_where(|login| keyring.replaced(login).is_some());
-        tokio::spawn(orphans::end(Arc::clone(&self.agent)));
     }
 
     /// Writes down when keys have last logged in. Runs on a blocking thread.

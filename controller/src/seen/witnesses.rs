@@ -1,18 +1,22 @@
 //! The lines of one host's audit that this machine was shown, and what contradicts them. No clock and no I/O.
 //!
-//! Lines are kept at most one an hour, and the newest. A line goes only when `audit verify` has linked it to a later
-//! one, or when there are so many that every other one has to do. One that the host has contradicted stays until then,
-//! for the record may grow over it and look as if it went on.
+//! A line goes when `audit verify` has linked it to a later one. Until then one an hour stays, and of those between
+//! them the newest ones: the more of them there are, the fewer of the older ones, for whoever rewrites a record can
+//! rewrite it behind the last line that is known. One that the host has contradicted stays too, for the record may grow
+//! over it and look as if it went on.
 
 use std::fmt;
 
 use lariat_wire::protocol::audit::AuditHead;
 
-/// The least time between two lines that are kept, but for the newest, in seconds.
+/// The least time between two lines that stay, in seconds.
 const EVERY: u64 = 3600;
 
-/// Most lines that are kept: about 64 KiB in a file.
-const MOST: usize = 500;
+/// Most lines that are kept, with those between the hours about 64 KiB in a file.
+const MOST: usize = 480;
+
+/// Most lines that are kept between those of two hours. They are read at each contact.
+const MOST_SPARE: usize = 32;
 
 /// Most lines that are kept because they were contradicted.
 const MOST_CONTRADICTED: usize = 8;
@@ -22,7 +26,13 @@ const CONTRADICTED: &str = "contradicted";
 
 /// Lines that were shown, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Witnesses(Vec<Witness>);
+pub(crate) struct Witnesses {
+    all: Vec<Witness>,
+    /// When the last one was shown that is one of an hour, in seconds since 1970.
+    hour: Option<u64>,
+    /// Those between them.
+    spare: Vec<AuditHead>,
+}
 
 /// A line, and when it was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,17 +127,17 @@ impl Witnesses {
 
     /// The text of a file.
     pub(crate) fn write(&self) -> String {
-        self.0.iter().map(ToString::to_string).collect()
+        self.all.iter().map(ToString::to_string).collect()
     }
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Witness> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The newest line.
     pub(crate) fn newest(&self) -> Option<AuditHead> {
-        self.0.last().map(|witness| witness.line)
+        self.all.last().map(|witness| witness.line)
     }
 
     /// How a line that is shown now contradicts these, all of which were shown before it was sent.
@@ -141,18 +151,18 @@ impl Witnesses {
         let is_other = |line: &AuditHead| line.chain != now.chain;
         let contradicts =
             |line: &AuditHead| is_other(line) || line.seq > now.seq || is_rewritten(line, now);
-        let all = self.0.iter().filter(|witness| contradicts(&witness.line));
+        let all = self.all.iter().filter(|witness| contradicts(&witness.line));
         all.max_by_key(|witness| (is_other(&witness.line), witness.line.seq)).copied()
     }
 
     /// The line of this chain and number that has another hash.
     pub(crate) fn rewritten_by(&self, now: AuditHead) -> Option<Witness> {
-        self.0.iter().find(|witness| is_rewritten(&witness.line, now)).copied()
+        self.all.iter().find(|witness| is_rewritten(&witness.line, now)).copied()
     }
 
     /// What the host has contradicted earlier, although the newest line would follow it.
     pub(crate) fn unsettled(&self, now: AuditHead) -> Option<Contradiction> {
-        let mut contradicted = self.0.iter().filter(|witness| witness.is_contradicted);
+        let mut contradicted = self.all.iter().filter(|witness| witness.is_contradicted);
         contradicted.next().map(|witness| Contradiction::of(*witness, now))
     }
 
@@ -166,46 +176,63 @@ impl Witnesses {
         if newest.is_some_and(|newest| newest.seq >= witness.line.seq) {
             return;
         }
-        if let [.., before, last] = self.0.as_slice()
-            && !last.is_contradicted
-            && last.at.saturating_sub(before.at) < EVERY
-        {
-            self.0.pop();
+        if self.hour.is_some_and(|hour| witness.at.saturating_sub(hour) < EVERY) {
+            self.spare.push(witness.line);
+        } else {
+            self.hour = Some(witness.at);
         }
-        self.0.push(witness);
-        if self.0.len() > MOST {
-            let last = self.0.len() - 1;
+        self.all.push(witness);
+        if self.spare.len() > MOST_SPARE {
+            self.thin();
+        }
+        if self.all.len() > MOST + MOST_SPARE {
+            let last = self.all.len() - 1;
             let mut number = 0;
-            self.0.retain(|witness| {
+            self.all.retain(|witness| {
                 number += 1;
                 witness.is_contradicted || number % 2 == 1 || number == last + 1
             });
         }
     }
 
+    /// Drops every other one of the older half of those between the hours.
+    fn thin(&mut self) {
+        let (mut number, mut dropped) = (0, Vec::new());
+        self.spare.retain(|line| {
+            number += 1;
+            let stays = number % 2 == 0 || number > MOST_SPARE / 2;
+            if !stays {
+                dropped.push(*line);
+            }
+            stays
+        });
+        self.all.retain(|witness| witness.is_contradicted || !dropped.contains(&witness.line));
+    }
+
     /// Keeps a line that was contradicted.
     fn mark(&mut self, witness: Witness) {
-        if self.0.iter().filter(|known| known.is_contradicted).count() >= MOST_CONTRADICTED {
+        if self.all.iter().filter(|known| known.is_contradicted).count() >= MOST_CONTRADICTED {
             return;
         }
-        if let Some(known) = self.0.iter_mut().find(|known| known.line == witness.line) {
+        if let Some(known) = self.all.iter_mut().find(|known| known.line == witness.line) {
             known.is_contradicted = true;
+            self.spare.retain(|line| *line != witness.line);
         } else {
             // A later one has taken its place.
-            let at = self.0.partition_point(|known| known.at <= witness.at);
-            self.0.insert(at, witness);
+            let at = self.all.partition_point(|known| known.at <= witness.at);
+            self.all.insert(at, witness);
         }
     }
 
     /// Adds those of another machine.
     pub(crate) fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
-        self.0.sort_by_key(|witness| witness.line.seq);
+        self.all.extend(other.all);
+        self.all.sort_by_key(|witness| witness.line.seq);
     }
 
     /// All of them are linked to this one, or given up for it.
     pub(crate) fn replace(&mut self, by: Witness) {
-        self.0 = vec![by];
+        *self = Self { all: vec![by], hour: Some(by.at), spare: Vec::new() };
     }
 }
 
@@ -246,11 +273,22 @@ mod tests {
         Witness { line: line(seq), at, is_contradicted: false }
     }
 
+    fn kept(witnesses: &Witnesses) -> Vec<u64> {
+        witnesses.iter().map(|witness| witness.line.seq).collect()
+    }
+
     #[test]
-    fn one_an_hour_and_the_newest_are_kept() {
+    fn one_an_hour_is_kept_and_the_newest_ones() {
         let witnesses = shown(&[(1, 0), (5, 10), (9, 3000), (12, 3700), (20, 3800), (19, 3900)]);
-        let kept: Vec<u64> = witnesses.iter().map(|witness| witness.line.seq).collect();
-        assert_eq!(kept, [1, 12, 20]);
+        assert_eq!(kept(&witnesses), [1, 5, 9, 12, 20]);
+        assert_eq!(Witnesses::read(&witnesses.write()), (witnesses, 0));
+        // Ten contacts a second for an hour.
+        let lines: Vec<(u64, u64)> = (1..=36_000).map(|seq| (seq, seq / 10)).collect();
+        let witnesses = shown(&lines);
+        let all = kept(&witnesses);
+        assert!(all.len() <= MOST_SPARE + 2, "{all:?}");
+        assert!(all.ends_with(&[35_997, 35_998, 35_999, 36_000]), "{all:?}");
+        assert!(all.contains(&1) && all.windows(2).all(|pair| pair[0] < pair[1]), "{all:?}");
         assert_eq!(Witnesses::read(&witnesses.write()), (witnesses, 0));
     }
 

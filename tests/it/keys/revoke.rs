@@ -75,6 +75,69 @@ fn sessions_and_commands_end_and_those_of_others_go_on() {
 }
 
 #[test]
+fn what_a_detached_job_has_left_goes_with_it_although_it_ignores_sigterm() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let [deaf, apart] = ["deaf", "apart"].map(|name| fleet.path(name));
+    let line = format!(
+        "(trap '' TERM; {}) & setsid sh -c 'trap \"\" TERM; {}' & sleep 1000",
+        waiting(&deaf)
+            .replace("exec sleep 1000", "sleep 1000")
+            .replace("$$", "$(exec sh -c 'echo $PPID')"),
+        waiting(&apart).replace("exec sleep 1000", "sleep 1000"),
+    );
+    bob.ok(&["run", "web1", "--detach", "--", &line]);
+    let pids = [process(&deaf), process(&apart)];
+    fleet.ok(["key", "revoke", "bob", "web1"]);
+    for pid in pids {
+        wait::until("what ignores SIGTERM to end", || (!is_there(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn a_job_that_nobody_follows_ends_when_its_key_may_not_run_it_any_longer() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let still = fleet.path("still");
+    let rules: [&[&str]; 5] = [
+        &["--verbs", "run,jobs"],
+        &["--verbs", "jobs"],
+        &["--verbs", "run,jobs", "--users", "no-such-user"],
+        &["--verbs", "jobs", "--command", "/usr/bin/id"],
+        &["--verbs", "run,jobs", "--expires", "1s"],
+    ];
+    for (number, rules) in rules.into_iter().enumerate() {
+        fleet.ok(["key", "allow", "bob", "web1", "--verbs", "run,jobs"]);
+        let file = if number == 0 { still.clone() } else { fleet.path(format!("job.{number}")) };
+        bob.ok(&["run", "web1", "--detach", "--", &waiting(&file)]);
+        let pid = process(&file);
+        fleet.ok([&["key", "allow", "bob", "web1"], rules].concat());
+        if number > 0 {
+            wait::until("the job to end", || (!is_there(pid)).then_some(()));
+        }
+    }
+    // The same happened to that of the first round, with a later one.
+    assert!(!is_there(process(&still)));
+    fleet.ok(["key", "allow", "bob", "web1", "--verbs", "run,jobs"]);
+    let file = fleet.path("permitted");
+    bob.ok(&["run", "web1", "--detach", "--", &waiting(&file)]);
+    let pid = process(&file);
+    fleet.ok(["key", "allow", "bob", "web1", "--command", "/bin/sh", "--verbs", "run"]);
+    wait::until("a shell line to end, of which a key with commands has none", || {
+        (!is_there(pid)).then_some(())
+    });
+    fleet.ok(["key", "allow", "bob", "web1", "--command", "/bin/sleep ..", "--verbs", "jobs"]);
+    bob.ok(&["run", "web1", "--detach", "--", "/bin/sleep", "1000"]);
+    fleet.ok(["key", "allow", "bob", "web1", "--command", "/bin/sleep 1000", "--verbs", "jobs"]);
+    let running = || bob.ok(&["jobs", "web1", "--running", "--json"]);
+    // Revoking another key is a change after which jobs are looked at.
+    let _carol = Operator::added(&fleet, "carol", &[]);
+    assert_eq!(running().lines().count(), 1);
+    fleet.ok(["key", "allow", "bob", "web1", "--command", "/bin/sleep 1", "--verbs", "jobs"]);
+    wait::until("the other sleep to end", || running().is_empty().then_some(()));
+}
+
+#[test]
 fn a_host_that_was_down_does_it_at_the_next_contact() {
     let (fleet, _web1) = TestFleet::with_agent();
     let web2 = fleet.agent("web2");

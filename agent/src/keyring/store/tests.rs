@@ -219,10 +219,9 @@ fn nobody_is_locked_out() {
     let end = host.allowing("key1", Rules { not_after: Some(4_000_000_000), ..all() });
     assert_eq!(host.owner(&end), Err(KeyProblem::LockedOut));
     let nowhere = Rules { networks: Some(vec!["10.0.0.0/8".to_owned()]), ..all() };
-    let never = Rules { max_sessions: Some(0), ..all() };
-    for rules in [&nowhere, &never] {
-        assert_eq!(host.owner(&host.allowing("key1", rules.clone())), Err(KeyProblem::LockedOut));
-    }
+    assert_eq!(host.owner(&host.allowing("key1", nowhere.clone())), Err(KeyProblem::LockedOut));
+    let never = host.owner(&host.allowing("key1", Rules { max_sessions: Some(0), ..all() }));
+    assert!(matches!(never, Err(KeyProblem::Form(_) | KeyProblem::Mistake(_))), "{never:?}");
     let peer = |address: &str| Peer { address: address.parse().unwrap(), is_own: false };
     let from = |address| Asker::Key(owner(), Some(peer(address)));
     let there = host.allowing("key1", nowhere);

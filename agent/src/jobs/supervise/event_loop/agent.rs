@@ -72,6 +72,7 @@ impl EventLoop {
                     self.send(number, now);
                 }
             }
+            ToSupervisor::End(()) => self.life.end_job(),
             ToSupervisor::Follow(()) => self.follow(number, now),
             ToSupervisor::Ack(Offsets { stdout, stderr }) if follows => {
                 let [one, two] = &mut self.outputs;

@@ -23,6 +23,7 @@ mod values;
 
 pub use dial::{Dial, Gateway};
 pub use status::{Status, StatusPlace};
+pub use values::parse_listen;
 
 /// Where packages put the configuration.
 pub const DEFAULT_PATH: &str = "/etc/lariat/agent.toml";
@@ -287,13 +288,6 @@ impl Config {
         }
         Ok(config)
     }
-}
-
-/// Parses an IP address with a port.
-pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let bad =
-        |_| format!("{text:?} is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433");
-    text.parse().map_err(bad)
 }
 
 fn ca() -> PathBuf {

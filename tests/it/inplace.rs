@@ -208,7 +208,7 @@ fn acls_travel_when_asked_for_and_else_a_word_is_said_and_nobody_gets_more() {
             let output = fleet.run(args);
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(output.status.success(), "{said}");
-            assert_eq!(said.matches("-A").count(), 1, "{said}");
+            assert_eq!(said.matches(" -A").count(), 1, "{said}");
             for name in ["acl", "in/large"] {
                 assert_eq!(mode(&without.join(name)), 0o600, "{name}");
                 assert_eq!(get(&without.join(name), ACCESS), None);
@@ -220,7 +220,7 @@ fn acls_travel_when_asked_for_and_else_a_word_is_said_and_nobody_gets_more() {
     let alone = fleet.path("alone");
     let output = fleet.run(["push", &text(&source.join("acl")), &remote(&alone)]);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && said.matches("-A").count() == 1, "{said}");
+    assert!(output.status.success() && said.matches(" -A").count() == 1, "{said}");
     assert_eq!((mode(&alone), get(&alone, ACCESS)), (0o600, None));
     fleet.ok(["pull", &remote(&source.join("acl")), &text(&alone), "-A"]);
     assert_eq!(get(&alone, ACCESS), Some(acl(6, 0, 6)));

@@ -8,7 +8,12 @@ use lariat_base::units::{parse_duration, parse_size};
 use lariat_wire::protocol::verb::Verb;
 use serde::{Deserialize, Deserializer};
 
-use super::parse_listen;
+/// Parses an IP address with a port.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let bad =
+        |_| format!("{text:?} is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433");
+    text.parse().map_err(bad)
+}
 
 /// An empty path would stand for the directory of the configuration.
 pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {

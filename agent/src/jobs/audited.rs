@@ -8,6 +8,7 @@ use lariat_wire::protocol::exec::Exit;
 use super::name::JobName;
 use super::record::State;
 use super::start::Jobs;
+use super::unattended::Unattended;
 
 /// A job whose end is to be written into the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,15 +19,6 @@ pub struct Unaudited {
     pub exit: Option<Exit>,
     /// How long it ran, if that is known.
     pub took: Option<Duration>,
-}
-
-/// What is kept of a job that no session follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unattended {
-    /// What the audit is to say at its end.
-    pub audit: Vec<u8>,
-    /// The request that started it.
-    pub request: Vec<u8>,
 }
 
 impl Jobs {

@@ -42,9 +42,10 @@ mod spool;
 mod spool_file;
 mod start;
 mod stream;
-pub mod words;
+pub mod unattended;
+mod words;
 
-pub use audited::{Unattended, Unaudited};
+pub use audited::Unaudited;
 pub use connection::{Commands, Event, Events};
 pub use find::{Found, JobStatus};
 pub use log_reader::LogReader;
@@ -54,3 +55,4 @@ pub(crate) use settings::OWN_BINARY;
 pub use settings::Settings;
 pub use start::{Jobs, StartError, boot_id};
 pub use stream::Stream;
+pub use unattended::Unattended;

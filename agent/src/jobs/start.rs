@@ -16,7 +16,6 @@ use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
 
-use super::audited::Unattended;
 use super::channel::{self, ChannelError, ToSupervisor, VERSION};
 use super::connection::{self, Commands, Events};
 use super::directory::{Directories, Keep};
@@ -25,6 +24,7 @@ use super::record::{LOGIN_SHELL, Record};
 use super::released::Released;
 use super::settings::Settings;
 use super::spawner::Spawner;
+use super::unattended::Unattended;
 use crate::config::Config;
 use crate::core::ActAs;
 

@@ -244,8 +244,9 @@ fn rewrite(file: &Path, from: &str, to: &str) {
         let value: Value = serde_json::from_str(line).unwrap();
         let old = value["prev"].as_str().unwrap();
         let mut sealed = sealed.replace(from, to).replace(old, &prev).into_bytes();
-        let hash = lariat_base::audit::seal(&mut sealed);
-        prev = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        lariat_base::audit::seal(&mut sealed);
+        let line: Value = serde_json::from_slice(&sealed).unwrap();
+        prev = line["hash"].as_str().unwrap().to_owned();
         whole.extend_from_slice(&sealed);
     }
     std::fs::write(file, whole).unwrap();

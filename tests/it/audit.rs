@@ -246,7 +246,7 @@ fn rewrite(file: &Path, from: &str, to: &str) {
         let mut sealed = sealed.replace(from, to).replace(old, &prev).into_bytes();
         lariat_base::audit::seal(&mut sealed);
         let line: Value = serde_json::from_slice(&sealed).unwrap();
-        prev = line["hash"].as_str().unwrap().to_owned();
+        line["hash"].as_str().unwrap().clone_into(&mut prev);
         whole.extend_from_slice(&sealed);
     }
     std::fs::write(file, whole).unwrap();

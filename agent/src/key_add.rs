@@ -4,11 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lariat_base::escape::escape;
-use lariat_base::name::KeyId;
 use lariat_base::os_error::io_error;
 use lariat_base::private::check_file_mode;
 use lariat_wire::auth::request_file::RequestFile;
+use lariat_wire::auth::request_sum::{ID_ALONE, ReadOut};
 use lariat_wire::protocol::key::{KeyAdd, Rules};
 use lariat_wire::protocol::request::KeyRequest;
 use lariat_wire::protocol::verb::Verbs;
@@ -29,9 +28,9 @@ pub struct Args {
     /// The request's file, or - for stdin
     #[arg(value_name = "REQ")]
     request: PathBuf,
-    /// The key's id, as its owner has read it out; asked for at a terminal
-    #[arg(long, value_name = "ID")]
-    id: Option<KeyId>,
+    /// The key's id and the request's sum, as the owner has read them out; asked for at a terminal
+    #[arg(long, value_name = "ID:SUM")]
+    id: Option<ReadOut>,
     /// Add it although it was revoked
     #[arg(long)]
     again: bool,
@@ -44,15 +43,18 @@ pub fn run(config_path: &Path, args: &Args) -> Result<String, String> {
     let text = read(path)?;
     let request = RequestFile::parse(path, &text).map_err(|error| error.to_string())?;
     let (id, label) = (request.id, &request.label);
-    if args.id.is_some_and(|given| given != id) {
-        return Err(format!("the request is of the key {id}: somebody may have exchanged it"));
+    if let Some(Err(exchanged)) = args.id.map(|given| given.check(&request)) {
+        return Err(format!("{exchanged}: somebody may have exchanged it"));
     }
     let wanted = request.host(&config.name);
     let wanted = wanted.ok_or_else(|| format!("the request has nothing for {}", config.name))?;
-    if args.id.is_none() {
-        confirm(&format!(
-            "{label}, {id}, may do everything here. Is that the id that its owner has read out?"
-        ))?;
+    let read_out = ReadOut::of(&request);
+    match args.id {
+        None => confirm(&format!(
+            "{label} may do everything here. Is {read_out} what its owner has read out?"
+        ))?,
+        Some(ReadOut { sum: None, .. }) => note(&format!("{label}, {read_out}: {ID_ALONE}\n")),
+        Some(ReadOut { sum: Some(_), .. }) => {}
     }
     let store = store(config_path, &config, &config.state);
     let (revision, _) = store.read().map_err(|failure| failure.to_string())?;
@@ -81,13 +83,18 @@ pub fn run(config_path: &Path, args: &Args) -> Result<String, String> {
     })
 }
 
+/// Writes to stderr. If that is closed, nobody reads it, and the answer to a question is no.
+fn note(text: &str) {
+    let _ = write!(io::stderr(), "{text}");
+}
+
 /// Goes on only if a person says yes.
 fn confirm(question: &str) -> Result<(), String> {
     if !io::stdin().is_terminal() {
-        return Err("there is no terminal to confirm the key's id at; try: --id ID".to_owned());
+        let message = format!("{question} There is no terminal to answer at; try: --id ID:SUM");
+        return Err(message);
     }
-    // If it is closed, the answer is no.
-    let _ = write!(io::stderr(), "{} (yes/no) ", escape(question.as_bytes()));
+    note(&format!("{question} (yes/no) "));
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(|e| io_error(&e))?;
     match line.trim() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lariat_testing::agent::lariatd;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::many_agents::fleet_of;
 use lariat_testing::output::text;
@@ -38,6 +39,53 @@ fn a_host_learns_its_own_verifier_and_no_other() {
             assert_eq!(has, host == other, "{host} {other}");
         }
     }
+}
+
+/// Id and label stay; the verifiers are of another key, whose owner would log in under that id.
+#[test]
+fn a_request_that_was_exchanged_on_its_way_is_refused() {
+    let (fleet, agent) = TestFleet::with_agent();
+    let bob = Operator::new(&fleet, "bob");
+    let mallory = Operator::new(&fleet, "mallory");
+    let (honest, read_out) = (bob.request(&[]), bob.read_out());
+    assert_eq!(read_out.split_once(':').unwrap().0, bob.id());
+    let mut exchanged = std::fs::read_to_string(&honest).unwrap();
+    for (bobs, mallorys) in verifiers(&honest).iter().zip(verifiers(&mallory.request(&[]))) {
+        exchanged = exchanged.replace(bobs, &mallorys);
+    }
+    let false_request = fleet.path("exchanged.req");
+    std::fs::copy(&honest, &false_request).unwrap();
+    std::fs::write(&false_request, exchanged).unwrap();
+    let (honest, false_request) = (honest.to_str().unwrap(), false_request.to_str().unwrap());
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let before = std::fs::read_to_string(&keyring).unwrap();
+
+    let refused = fleet.fails(255, ["key", "add", false_request, "web1", "--id", &read_out]);
+    assert!(refused.contains("not the one that was read out; somebody may have"), "{refused}");
+    let on_the_host = |request: &str, id: &str| {
+        let mut root = lariatd(&fleet.bundle("web1").join("agent.toml"));
+        root.args(["key", "add", request, "--id", id]).output().unwrap()
+    };
+    let refused = on_the_host(false_request, &read_out);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(text(&refused.stderr).contains("not the one that was read out"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&keyring).unwrap(), before);
+
+    // The id alone is taken, with a word.
+    let words = ["key", "add", honest, "web1", "--dry-run", "--id"];
+    let alone = fleet.run(words.into_iter().chain([bob.id().as_str()]));
+    assert!(alone.status.success(), "{alone:?}");
+    let told = text(&alone.stderr);
+    assert!(told.contains("the id alone does not show that verifiers were exchanged"), "{told}");
+    let both = fleet.run(words.into_iter().chain([read_out.as_str()]));
+    let told = text(&both.stderr);
+    assert!(told.contains(&format!("bob, {read_out}\n")) && !told.contains("alone"), "{told}");
+    let added = on_the_host(honest, &bob.id());
+    assert!(added.status.success() && text(&added.stderr).contains("the id alone"), "{added:?}");
+    agent.wait_for("were read anew");
+    bob.ok(&["run", "web1", "--", "true"]);
+    let again = on_the_host(honest, &read_out);
+    assert!(again.status.success() && text(&again.stderr).is_empty(), "{again:?}");
 }
 
 /// Whoever has a host's certificate but not its keyring can let everybody in, and prove nothing.

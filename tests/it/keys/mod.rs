@@ -75,6 +75,13 @@ impl<'a> Operator<'a> {
         path
     }
 
+    /// What `key request` has the owner of a request for all hosts read out.
+    fn read_out(&self) -> String {
+        let output = self.run(&["key", "request"]);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr).lines().last().unwrap().trim().to_owned()
+    }
+
     /// The key's id, as `key list` shows it.
     fn id(&self) -> String {
         let keys = objects(&self.ok(&["key", "list", "--json"]));

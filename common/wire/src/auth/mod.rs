@@ -10,3 +10,4 @@ pub mod controller;
 pub mod keyring;
 pub mod proof;
 pub mod request_file;
+pub mod request_sum;

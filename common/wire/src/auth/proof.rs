@@ -107,12 +107,12 @@ fn agent_mac(agent: &Secret, transcript: &Transcript, login: &Proof) -> Secret {
 }
 
 /// LP(x): a 32-bit little-endian length, then x.
-fn prefixed(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn prefixed(bytes: &[u8]) -> Vec<u8> {
     let len = u32::try_from(bytes.len()).expect("what is hashed here is a frame at most");
     [&len.to_le_bytes(), bytes].concat()
 }
 
-fn labelled(label: &str) -> Vec<u8> {
+pub(super) fn labelled(label: &str) -> Vec<u8> {
     prefixed(format!("{PREFIX}{label}").as_bytes())
 }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lariat_base::name::{HostName, KeyId};
+use lariat_base::name::HostName;
 use lariat_base::os_error::io_error;
 use lariat_base::private::check_file_mode;
 use lariat_wire::auth::request_file::RequestFile;
+use lariat_wire::auth::request_sum::{ID_ALONE, ReadOut};
 use lariat_wire::protocol::key::{KeyAdd, Rules};
 use zeroize::Zeroizing;
 
@@ -31,15 +32,16 @@ const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
-Make sure whose key the request holds: its owner reads out the id, which lariat key list shows there. A key or \
-label that a host has already is refused, never replaced. Each host gets only its own verifier.
+Make sure that the request is its owner's: they read out ID:SUM, which lariat key request prints there. The sum \
+covers the whole request; with the id alone, verifiers that were exchanged are not noticed. A key or label that a \
+host has already is refused, never replaced. Each host gets only its own verifier.
 
 Without rules the key may do everything but change keys, so it is root on these hosts. Give every key an end.
 
 Examples:
   lariat key add bob.req all --verbs run,jobs --expires 365d
   lariat key add ci.req @web --push-root /srv/www --command '/usr/bin/systemctl reload nginx' --expires 90d
-  lariat key add bob.req web1 --id 0f3c... --verbs run,jobs --users deploy")]
+  lariat key add bob.req web1 --id 0f3c...:5d1e... --verbs run,jobs --users deploy")]
 pub(super) struct Args {
     /// The request's file, or - for stdin
     #[arg(value_name = "REQ", index = 1)]
@@ -49,11 +51,12 @@ pub(super) struct Args {
     #[arg(value_name = "TARGET", index = 2, long_help = target::HELP)]
     target: Targets,
 
-    /// The key's id, as its owner read it out
+    /// The key's id and the request's sum, as read out
     ///
-    /// Without it, it is asked for at a terminal.
-    #[arg(long, value_name = "ID")]
-    id: Option<KeyId>,
+    /// The owner reads them out: lariat key request prints them. The id alone is taken too. Without the option, they
+    /// are asked for at a terminal.
+    #[arg(long, value_name = "ID:SUM")]
+    id: Option<ReadOut>,
 
     /// Add it although it was revoked
     #[arg(long, hide_short_help = true)]
@@ -74,17 +77,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let text = read(&args.request).map_err(|error| error.during("key add"))?;
     let request = Arc::new(RequestFile::parse(&args.request, &text)?);
     let rules = args.rules.rules().map_err(|error| error.during("key add"))?;
-    if args.id.is_some_and(|id| id != request.id) {
-        let message = format!("key add: the request is of the key {}", request.id);
-        return Err(CliError::new(message)
+    if let Some(Err(exchanged)) = args.id.map(|given| given.check(&request)) {
+        return Err(CliError::from(exchanged)
+            .during("key add")
             .next("somebody may have exchanged it: ask its owner for another"));
     }
     offer_former(args, &request, &rules, context).map_err(|error| error.during("key add"))?;
-    output::note(&format!("{}, {}", request.label, request.id));
+    let read_out = ReadOut::of(&request);
+    output::note(&format!("{}, {read_out}", request.label));
     output::note(&format!("may do: {}", describe(&rules)));
-    if args.id.is_none() && !args.dry_run {
-        let question = format!("Is that the id that the owner of {} has read out?", request.label);
-        confirm(&question, &format!("--id {}", request.id))?;
+    match args.id {
+        None if args.dry_run => {}
+        None => {
+            let question =
+                format!("Is {read_out} what the owner of {} has read out?", request.label);
+            confirm(&question, "--id ID:SUM")?;
+        }
+        Some(ReadOut { sum: None, .. }) => output::note(ID_ALONE),
+        Some(ReadOut { sum: Some(_), .. }) => {}
     }
     let what = (!args.dry_run).then(|| format!("{} {}", request.label, request.id));
     let adding =

@@ -31,7 +31,7 @@ use crate::target::{Targets, fold, natural};
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  lariat key list                              the keys here, with their ids to read out
+  lariat key list                              the keys here, with their ids
   lariat key list web1
   lariat key list all --json | jq -r 'select(.expires == null) | \"\\(.host) \\(.label)\"'")]
 pub(super) struct Args {

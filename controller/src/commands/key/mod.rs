@@ -20,8 +20,8 @@ A second operator, Bob, with a machine of his own:
 
   alice$ lariat fleet export fleet.toml        the fleet's hosts and CA; nothing in it is secret
   bob$   lariat fleet import fleet.toml        creates his key; asks for the CA's fingerprint
-  bob$   lariat key request > bob.req          as secret as a key: send it over a safe channel
-  bob$   lariat key list                       he reads out his key's id, for example by phone
+  bob$   lariat key request > bob.req          as secret as a key: send it over a safe channel;
+                                               he reads out what it prints, for example by phone
   alice$ lariat key add bob.req all --verbs run,jobs --expires 365d
   bob$   lariat key rotate all                 replaces the key that was sent")]
 pub(crate) struct Args {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use lariat_wire::auth::proof::HostKeys;
 use lariat_wire::auth::request_file::{HostRequest, RequestFile};
+use lariat_wire::auth::request_sum::ReadOut;
 use rustix::fs::{FileType, Mode, fchmod, fstat};
 
 use crate::context::Context;
@@ -18,7 +19,7 @@ use crate::target::Targets;
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 The request goes to stdout; a file is made private. Whoever has it can pose as these hosts to you: send it over \
-a safe channel, read the id out over another one, and rotate your key once it is added.
+a safe channel, read ID:SUM out over another one, which it prints, and rotate your key once it is added.
 
 Examples:
   lariat key request > bob.req
@@ -67,8 +68,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let request = RequestFile { id: key.id, label: key.label.clone(), hosts: hosts.collect() };
     output::bytes(request.to_toml().as_bytes())?;
     output::note(&format!(
-        "A request of {}, {}, for {count} host(s). Read the id out to whoever adds it.",
-        key.label, key.id
+        "A request of {} for {count} host(s). Read this out to whoever adds it:",
+        key.label
     ));
+    output::note(&format!("  {}", ReadOut::of(&request)));
     Ok(ExitCode::SUCCESS)
 }

@@ -63,6 +63,22 @@ pub(crate) fn add_all(
     })
 }
 
+/// Adds hosts, or has the tables of existing ones say what these hosts do, and nothing of it besides: an entry that a
+/// host does not have is removed.
+pub(crate) fn replace_all(
+    home: &Home,
+    _lock: &HomeLock,
+    hosts: &[(HostName, Host)],
+) -> Result<(), CliError> {
+    change(home, |document| {
+        hosts.iter().try_for_each(|(name, host)| {
+            // There is nothing to remove from a host that is new.
+            let _ = without_entries(document, name, host);
+            renewed(document, name, host).or_else(|| with_host(document, name, host))
+        })
+    })
+}
+
 /// Removes a host.
 pub(crate) fn remove(home: &Home, _lock: &HomeLock, name: &HostName) -> Result<(), CliError> {
     change(home, |document| without_host(document, name))
@@ -97,6 +113,18 @@ fn renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<(
                 *old = new;
             }
             (_, new) => drop(table.insert(key, new)),
+        }
+    }
+    Some(())
+}
+
+/// Removes the entries of an existing host's table that this host does not have.
+fn without_entries(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
+    let hosts = document.get_mut("hosts")?.as_table_like_mut()?;
+    let table = hosts.get_mut(name.as_str())?.as_table_like_mut()?;
+    for key in ["address", "via", "enrolment", "spki"] {
+        if entries(host).all(|(kept, _)| kept != key) {
+            table.remove(key);
         }
     }
     Some(())
@@ -227,6 +255,33 @@ mod tests {
         spki = "0202020202020202020202020202020202020202020202020202020202020202"
         "#);
         assert!(renewed(&mut document, &"b".parse().unwrap(), &host).is_none());
+    }
+
+    #[test]
+    fn what_a_host_does_not_have_is_removed_and_its_tags_and_proxy_stay() {
+        let text = "[hosts.a]\naddress = \"10.0.0.1:7433\"\nvia = \"gw\" # once\nproxy = \"nc %h %p\"\ntags = [\"web\"]\n\
+                    enrolment = \"0\"\nspki = \"0\"\nspki_next = \"0\"\n\n[hosts.b]\nvia = \"gw\"\n";
+        let mut document: DocumentMut = text.parse().unwrap();
+        let host = Host {
+            address: None,
+            tags: vec!["web".parse().unwrap()],
+            via: None,
+            proxy: None,
+            enrolled: Some(ENROLLED),
+        };
+        let name = "a".parse().unwrap();
+        without_entries(&mut document, &name, &host).unwrap();
+        renewed(&mut document, &name, &host).unwrap();
+        insta::assert_snapshot!(document.to_string(), @r#"
+        [hosts.a]
+        proxy = "nc %h %p"
+        tags = ["web"]
+        enrolment = "01010101010101010101010101010101"
+        spki = "0202020202020202020202020202020202020202020202020202020202020202"
+
+        [hosts.b]
+        via = "gw"
+        "#);
     }
 
     fn edit(text: &str, steps: &[(&str, bool)]) -> String {

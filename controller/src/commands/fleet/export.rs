@@ -42,9 +42,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let ends = CertificateEnds::load(&home);
     let ends: BTreeMap<_, _> =
         enrolled().filter_map(|(name, host)| Some((name, ends.of(name, host)?))).collect();
+    let count = enrolled().count();
+    // The hosts come last, so that a file that was cut has fewer than it says.
     let text = format!(
         "# A fleet of lariat, for another operator: lariat fleet import FILE. Nothing in it is secret.\n\
-         ca = '''\n{}\n'''\n\n{}\n{}\n{hosts}",
+         host_count = {count}\nca = '''\n{}\n'''\n\n{}\n{}\n{hosts}",
         pem.trim(),
         toml::to_string(&revocations)?,
         toml::to_string(&BTreeMap::from([("expires", ends)]))?,
@@ -52,9 +54,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let path = escape(args.file.as_os_str().as_bytes());
     let told = |place: &str, file: &str| {
         format!(
-            "Wrote {} host(s) to {place}. The CA's fingerprint, to be read out:\n  {}\n\
+            "Wrote {count} host(s) to {place}. The CA's fingerprint, to be read out:\n  {}\n\
              Next, on the other machine: lariat fleet import {file}",
-            enrolled().count(),
             fingerprint(&ca)
         )
     };

@@ -40,10 +40,20 @@ impl Exported {
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(failed)?;
         file.take(MAX_LEN).read_to_string(&mut text).map_err(failed)?;
-        let Written { ca: ca_pem, hosts, expires, revoked } = toml_file::parse(path, &text)?;
+        let Written { host_count, ca: ca_pem, hosts, expires, revoked } =
+            toml_file::parse(path, &text)?;
         let bad = || CliError::new(format!("{}: ca is no certificate of a CA", path.display()));
         let ca = certificate(&ca_pem).ok_or_else(bad)?;
         Trust::new(ca.clone()).map_err(|_| bad())?;
+        // Enrollment is the last that a host's table says.
+        let there = hosts.values().filter(|host| host.enrolled.is_some()).count();
+        if let Some(count) = host_count.filter(|count| *count > there) {
+            let message = format!(
+                "{}: it has {there} of the {count} hosts that it was written with; nothing was changed",
+                path.display()
+            );
+            return Err(CliError::new(message).next("it was cut on its way: ask for another"));
+        }
         // A command that somebody else's file brings would run here.
         if let Some(name) = hosts.iter().find_map(|(name, host)| host.proxy.as_ref().map(|_| name))
         {
@@ -59,6 +69,8 @@ impl Exported {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// How many hosts follow; files of older versions do not say it.
+    host_count: Option<usize>,
     ca: String,
     #[serde(default)]
     hosts: BTreeMap<HostName, Host>,

@@ -99,7 +99,7 @@ fn import(args: &Args, context: &Context) -> Result<(), CliError> {
     let count = exported.hosts.iter().count();
     output::line(&format!(
         "Made a home of this fleet in {}, of {count} host(s), with the key {label}, {}.\n\
-         Next: lariat key request > {label}.req, for whoever may add keys; read out the id.",
+         Next: lariat key request > {label}.req, for whoever may add keys; read out what it prints.",
         home.path().display(),
         key.id
     ))
@@ -141,7 +141,7 @@ fn merge(args: &Args, home: &Home, exported: &Exported) -> Result<(), CliError> 
     }
     let (added, renewed) = (new.len(), changed.len());
     let lock = home.lock()?;
-    edit::add_all(home, &lock, &[new, changed].concat())?;
+    edit::replace_all(home, &lock, &[new, changed].concat())?;
     if let Some(label) = args.label.as_ref().filter(|label| !key::file(home, label).exists()) {
         let key = ControllerKey::named(label)?;
         private::create(&key::file(home, label), key.to_toml().as_bytes())?;
@@ -204,6 +204,7 @@ fn differences(name: &HostName, old: &Host, new: &Host) -> Vec<String> {
     let enrolment =
         |host: &Host| host.enrolled.map(|Enrolled { enrolment, .. }| enrolment.to_string());
     let spki = |host: &Host| host.enrolled.map(|Enrolled { spki, .. }| hex::encode(spki.0));
+    let next = |host: &Host| host.enrolled?.next.map(|spki| hex::encode(spki.0));
     let via = |host: &Host| host.via.as_ref().map(ToString::to_string);
     let address = |host: &Host| host.address.as_ref().map(ToString::to_string);
     let none = || "none".to_owned();
@@ -212,6 +213,7 @@ fn differences(name: &HostName, old: &Host, new: &Host) -> Vec<String> {
         ("address", address(old), address(new)),
         ("enrolment", enrolment(old), enrolment(new)),
         ("key", spki(old), spki(new)),
+        ("next key", next(old), next(new)),
     ];
     let differ = values.into_iter().filter(|(_, old, new)| old != new);
     differ

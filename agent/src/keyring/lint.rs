@@ -5,6 +5,7 @@ use std::fmt;
 use lariat_wire::protocol::verb::Verb;
 
 use super::entry::Entry;
+use crate::policy::networks;
 use crate::policy::path::Root;
 use crate::policy::pattern::Pattern;
 
@@ -147,6 +148,7 @@ const SENSITIVE: &[&str] = &[
 pub fn lint(key: &Entry) -> Vec<Finding> {
     let mut found = Vec::new();
     useless(key, &mut found);
+    networks(key, &mut found);
     if let Some(commands) = &key.commands {
         if key.users.is_none() {
             let what =
@@ -207,13 +209,26 @@ fn useless(key: &Entry, found: &mut Vec<Finding>) {
     }
 }
 
+/// Networks in which nobody is that they let in.
+fn networks(key: &Entry, found: &mut Vec<Finding>) {
+    let Some(networks) = &key.networks else { return };
+    for network in networks.iter().filter(|network| networks::is_of_loopback(network)) {
+        let what = format!(
+            "{network} lets nobody in: loopback addresses must be listed one by one, as 127.0.0.1 or ::1"
+        );
+        found.push(Finding::warning(networks.line, what));
+    }
+}
+
 fn pattern(pattern: &Pattern, line: usize, found: &mut Vec<Finding>) {
     if pattern.takes_any_options() {
         let what = "`-..` lets any options follow";
         found.push(Finding::warning(line, what));
     }
     if let Some(word) = pattern.never() {
-        let what = format!("word {word} can't match: a wildcard passes over '.' and '..'");
+        let what = format!(
+            "word {word} can't match: a wildcard passes over '.' and '..', an alternative over nothing"
+        );
         found.push(Finding::warning(line, what));
     }
     for program in pattern.programs() {
@@ -302,6 +317,7 @@ mod tests {
     fn rules_that_hold_are_passed_over() {
         for fine in [
             "verbs = [\"run\", \"push\", \"keys\"]\n",
+            "verbs = [\"run\"]\nnetworks = [\"127.0.0.1\", \"::1/128\", \"0.0.0.0/0\"]\n",
             "verbs = [\"run\"]\nusers = [\"www\"]\ncommands = [[\"/usr/bin/systemctl\", \"restart\", \"app\"]]\n",
             "verbs = [\"push\", \"pull\"]\npush = [\"/srv/app\"]\npull = [\"/etc\"]\n",
         ] {
@@ -336,6 +352,14 @@ mod tests {
             (
                 "verbs = [\"run\"]\nUSERScommands = [[\"/bin/id\", \"/a/../*\"]]\n",
                 "8: warning: word 2 can't match",
+            ),
+            (
+                "verbs = [\"run\"]\nUSERScommands = [[\"/bin/id\", \"{,}\"]]\n",
+                "8: warning: word 2 can't match",
+            ),
+            (
+                "verbs = [\"run\"]\nnetworks = [\"10.0.0.0/8\", \"127.0.0.0/8\"]\n",
+                "7: warning: 127.0.0.0/8 lets nobody in",
             ),
             (
                 "verbs = [\"run\"]\nUSERScommands = [[\"/usr/bin/python3.11\", \"x\"]]\n",

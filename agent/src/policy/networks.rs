@@ -18,21 +18,23 @@ pub struct Peer {
 pub fn include(networks: &[IpNet], peer: Peer) -> bool {
     let address = peer.address.to_canonical();
     networks.iter().map(canonical).any(|network| {
-        network.contains(&address)
-            && if address.is_loopback() {
-                is_of_loopback(network)
-            } else {
-                !peer.is_own || network.prefix_len() == network.max_prefix_len()
-            }
+        let leads_here = peer.is_own || address.is_loopback();
+        network.contains(&address) && (!leads_here || is_literal(network))
     })
 }
 
-/// Whether all of a network is loopback.
-fn is_of_loopback(network: IpNet) -> bool {
-    match network {
-        IpNet::V4(v4) => v4.network().is_loopback() && v4.prefix_len() >= 8,
-        IpNet::V6(v6) => v6.network().is_loopback() && v6.prefix_len() == 128,
-    }
+/// Whether a network of several addresses has no others than loopback, so that it lets nobody in.
+pub fn is_of_loopback(network: &IpNet) -> bool {
+    let network = canonical(network);
+    // In IPv6 it is a single address.
+    let is_loopback =
+        matches!(network, IpNet::V4(v4) if v4.network().is_loopback() && v4.prefix_len() >= 8);
+    is_loopback && !is_literal(network)
+}
+
+/// Whether a network is one address.
+fn is_literal(network: IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
 }
 
 /// The network with its IPv4 addresses as such.
@@ -84,17 +86,36 @@ mod tests {
     #[test]
     fn this_host_must_be_named_literally() {
         for (network, address) in [
-            ("127.0.0.0/8", "127.0.0.1"),
             ("127.0.0.1/32", "127.0.0.1"),
-            ("127.0.0.0/8", "::ffff:127.0.0.1"),
+            ("127.0.0.1/32", "::ffff:127.0.0.1"),
+            ("::ffff:127.0.0.1/128", "127.0.0.1"),
             ("::1/128", "::1"),
         ] {
             assert!(has(network, address, true), "{network} {address}");
         }
-        for (network, address) in
-            [("0.0.0.0/0", "127.0.0.1"), ("126.0.0.0/7", "127.0.0.1"), ("::/0", "::1")]
-        {
+        for (network, address) in [
+            ("0.0.0.0/0", "127.0.0.1"),
+            ("126.0.0.0/7", "127.0.0.1"),
+            ("127.0.0.0/8", "127.0.0.1"),
+            ("127.0.0.0/31", "127.0.0.1"),
+            ("127.0.0.0/8", "::ffff:127.0.0.1"),
+            ("::ffff:127.0.0.0/104", "127.0.0.1"),
+            ("127.0.0.2/32", "127.0.0.1"),
+            ("::/0", "::1"),
+            ("::/127", "::1"),
+        ] {
             assert!(!has(network, address, false), "{network} {address}");
+        }
+        for (network, of_loopback) in [
+            ("127.0.0.0/8", true),
+            ("127.1.0.0/16", true),
+            ("::ffff:127.0.0.0/104", true),
+            ("126.0.0.0/7", false),
+            ("127.0.0.1/32", false),
+            ("::1/128", false),
+            ("::/127", false),
+        ] {
+            assert_eq!(is_of_loopback(&network.parse().unwrap()), of_loopback, "{network}");
         }
         assert!(has("10.0.0.5/32", "10.0.0.5", true) && has("fd00::5/128", "fd00::5", true));
         assert!(!has("10.0.0.0/8", "10.0.0.5", true) && !has("fd00::/8", "fd00::5", true));

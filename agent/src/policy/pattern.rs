@@ -1,7 +1,8 @@
 //! Patterns of commands: one for each word of an argv.
 //!
 //! `*` matches bytes of one path component. `{a,b}` is one of these texts. A last word `..` stands for any more
-//! words that are no options, `-..` for any more words. Everything else stands for itself.
+//! words that are no options, `-..` for any more words. Everything else stands for itself. An argument that is empty is
+//! matched by the empty word alone, whatever the alternatives of another.
 
 use memchr::memmem;
 
@@ -119,7 +120,10 @@ impl Pattern {
     /// The first word, from 1, that no text can match.
     pub fn never(&self) -> Option<usize> {
         let never = |text: &Vec<u8>| text.contains(&b'*') && path::has_dots(text);
-        let at = self.words.iter().position(|Word(texts)| texts.iter().all(never))?;
+        let is_never = |word: &Word| {
+            !word.is_empty() && word.0.iter().all(|text| text.is_empty() || never(text))
+        };
+        let at = self.words.iter().position(is_never)?;
         Some(at + 1)
     }
 
@@ -152,7 +156,15 @@ impl Word {
         Ok(Self(texts))
     }
 
+    /// Whether it is the empty word itself, and not one with an empty alternative.
+    fn is_empty(&self) -> bool {
+        matches!(self.0.as_slice(), [text] if text.is_empty())
+    }
+
     fn is(&self, text: &[u8]) -> bool {
+        if text.is_empty() {
+            return self.is_empty();
+        }
         self.0.iter().any(|glob| is_match(glob, text))
     }
 }
@@ -243,7 +255,11 @@ mod tests {
             ("/srv/*/x*", &["/srv/a/x", "/srv/a/xy"], &["/srv//x", "/srv/../x", "/srv/a/b/x"]),
             ("/a/../*", &[], &["/a/../x"]),
             ("{start,stop}", &["start", "stop"], &["", "start,stop", "{start,stop}"]),
-            ("x{,y}", &["x", "xy"], &["y"]),
+            ("x{,y}", &["x", "xy"], &["y", ""]),
+            ("{,x}", &["x"], &[""]),
+            ("{,*}", &["x"], &["", "-x"]),
+            ("{,}", &[], &["", ","]),
+            ("{,}{,x}", &["x"], &[""]),
             ("{a,b}{c,d}", &["ac", "bd"], &["ab", "cd", "a"]),
             (
                 "{web*,db}.service",

@@ -169,7 +169,7 @@ fn rules(rng: &mut Rng) -> String {
     let users = pick(&["", "users = [\"nobody\"]\n", "users = [\"OWN\", \"nobody\"]\n"]);
     let push = pick(&["", "push = [\"/tmp/none\"]\n", "push = [\"/nowhere\"]\n", "push = []\n"]);
     let pull = pick(&["", "pull = [\"/etc\"]\n", "pull = [\"/usr\", \"/etc/ssl\"]\n"]);
-    let networks = pick(&["", "networks = [\"127.0.0.0/8\"]\n", "networks = [\"127.0.0.1\"]\n"]);
+    let networks = pick(&["", "networks = [\"127.0.0.1/32\"]\n", "networks = [\"127.0.0.1\"]\n"]);
     format!("verbs = [{verbs}]\n{commands}{users}{push}{pull}{networks}")
 }
 

@@ -208,6 +208,39 @@ fn a_restored_snapshot_is_noticed_by_whoever_saw_more_until_it_is_accepted() {
     assert_eq!(stderr(&output), "");
 }
 
+#[test]
+fn who_may_not_read_the_record_is_told_how_it_is_settled() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &["--verbs", "run"]);
+    let verify = || {
+        let output = bob.run(&["audit", "verify", "web1"]);
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        stderr(&output)
+    };
+    assert!(!verify().contains("rm "), "nothing is to be settled");
+    agent.signal(rustix::process::Signal::TERM);
+    agent.wait();
+    let (audit, snapshot) = (agent.state().join("audit"), fleet.path("snapshot"));
+    copy_directory(&audit, &snapshot);
+    agent.restart();
+    bob.ok(&["run", "web1", "--", "true"]);
+    bob.ok(&["run", "web1", "--", "true"]);
+    agent.signal(rustix::process::Signal::TERM);
+    agent.wait();
+    std::fs::remove_dir_all(&audit).unwrap();
+    copy_directory(&snapshot, &audit);
+    agent.restart();
+    assert!(stderr(&bob.run(&["ping", "web1"])).contains("restored from a snapshot, or cut"));
+    let told = verify();
+    assert!(told.contains("not permitted"), "{told}");
+    let advice = "once somebody has, and is sure of web1: rm ";
+    let file = told.trim_end().split_once(advice).unwrap_or_else(|| panic!("{told}")).1;
+    std::fs::remove_file(file).unwrap();
+    for _ in 0..2 {
+        assert_eq!(stderr(&bob.run(&["ping", "web1"])), "");
+    }
+}
+
 fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

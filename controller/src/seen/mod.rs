@@ -105,6 +105,13 @@ impl Seen {
         self.state().hosts.get(host).map(|host| host.witnesses.clone()).unwrap_or_default()
     }
 
+    /// The file with what this host has contradicted, if that is not settled.
+    pub(crate) fn unsettled(&self, host: &HostName) -> Option<PathBuf> {
+        let state = self.state();
+        let host = state.hosts.get(host)?;
+        host.contradiction.is_some().then(|| host.path.clone())
+    }
+
     /// Everything that the host had shown is linked to this line, or given up for it.
     pub(crate) fn replace(&self, host: &HostName, line: AuditHead) {
         let mut state = self.state();

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use lariat_base::audit::{FileName, Head, Verifier, Whole, Wrong};
 use lariat_base::name::HostName;
-use lariat_client::AuditPart;
+use lariat_client::{AskError, AuditPart};
 use lariat_wire::protocol::audit::{AuditHead, AuditStart};
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
+use crate::host_keys;
 use crate::output::json;
 use crate::seen::{self, Contradiction, Seen, Witnesses};
+use crate::shell_word::shell_word;
 use crate::status::SOME_FAILED;
 use crate::target::{self, Targets};
 
@@ -121,7 +123,7 @@ impl HostWork for Verifying {
             let each =
                 async |part: AuditPart<'_>| reading.take(part, || self.witnesses(handle.name()));
             let said = handle.read_audit(AuditStart::Oldest, each).await;
-            let said = said.map_err(|error| Failed::from(error).before("audit verify of"))?;
+            let said = said.map_err(|error| self.not_read(handle.name(), error))?;
             let (verdict, newest) = reading.verdict(said);
             let Some(newest) = newest else { return Ok(verdict) };
             match verdict {
@@ -129,7 +131,7 @@ impl HostWork for Verifying {
                 Verdict::Contradicts(contradiction) if self.accept => {
                     let seen = self.witnesses(handle.name()).newest().unwrap_or_default();
                     let accepted = handle.accept_audit(seen).await;
-                    accepted.map_err(|error| Failed::from(error).before("audit verify of"))?;
+                    accepted.map_err(|error| self.not_read(handle.name(), error))?;
                     self.seen.replace(handle.name(), newest);
                     let whole = Whole { last: newest.seq, ..Whole::default() };
                     return Ok(Verdict::Accepted { whole, contradiction });
@@ -180,6 +182,19 @@ impl Verifying {
         let mut witnesses = self.seen.witnesses(host);
         witnesses.merge(self.with.clone());
         witnesses
+    }
+
+    /// A host's record can't be read. Who may not read it can settle nothing, but may be told that others have.
+    fn not_read(&self, host: &HostName, error: AskError) -> Failed {
+        let is_refused = host_keys::is_refusal(&error);
+        let mut failed = Failed::from(error).before("audit verify of");
+        if let Some(file) = self.seen.unsettled(host).filter(|_| is_refused) {
+            let file = shell_word(&file.to_string_lossy());
+            failed.error = failed.error.next(format!(
+                "a key with the verb audit can verify it; once somebody has, and is sure of {host}: rm {file}"
+            ));
+        }
+        failed
     }
 }
 

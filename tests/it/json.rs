@@ -78,6 +78,7 @@ fn what_verbs_print_is_what_the_page_promises() {
     fs::write(fleet.path("plan.toml"), "[[step]]\nrun = \"exit 4\"\n").unwrap();
     let there = fleet.path("there").display().to_string();
     let (all, there_on_all) = (format!("all:{there}"), format!("all:{there}/"));
+    let own = fleet.own_label();
     let promises = promises();
     let mut checked: Vec<&str> = vec!["All"];
     for (section, more, line) in [
@@ -114,6 +115,7 @@ fn what_verbs_print_is_what_the_page_promises() {
         ("note", &["All"], &["note", "all", "--json"]),
         ("doctor", &[], &["doctor", "all", "--json"]),
         ("can", &["All"], &["can", "nobody", "all", "--json"]),
+        ("can", &["All"], &["can", &own, "all", "--json"]),
         ("key list", &["All"], &["key", "list", "all", "--json"]),
         ("key add", &["All"], &["key", "allow", "nobody", "all", "--verbs", "run", "--json"]),
         ("key add", &["All"], &["key", "revoke", "nobody", "all", "--json"]),

@@ -69,7 +69,7 @@ pub(crate) struct Args {
 
     /// Print one JSON object per host
     ///
-    /// Its fields: host, ok, kind, allowed, rule, why, error.
+    /// Its fields: host, ok, kind, allowed, rule, why, error; without ACTION also rules.
     #[arg(long)]
     json: bool,
 

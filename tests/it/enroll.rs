@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::time::Instant;
 
+use lariat_testing::binaries::binaries;
 use lariat_testing::fleet::TestFleet;
 use lariat_testing::machine::Machine;
 use lariat_testing::rng::number;
@@ -350,6 +351,36 @@ fn a_failure_says_which_step_and_what_to_do() {
     assert_eq!(told, expected);
     machine.program("usr/local/sbin/systemctl", &systemctl);
     world.enroll(&[]);
+}
+
+#[test]
+fn a_program_that_does_not_fit_takes_no_place() {
+    let Some(world) = World::new() else { return };
+    let World { machine, fleet } = &world;
+    world.enroll(&[]);
+    let state = machine.state();
+    let (own, older) = (env!("CARGO_PKG_VERSION"), fleet.path("older"));
+    let mut program = fs::read(&binaries().lariatd).unwrap();
+    let at: Vec<usize> = program
+        .windows(own.len())
+        .enumerate()
+        .filter(|(_, w)| *w == own.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    at.iter().for_each(|&at| program[at..at + own.len()].copy_from_slice(b"0.0.9"));
+    fs::write(&older, program).unwrap();
+    fs::set_permissions(&older, fs::Permissions::from_mode(0o755)).unwrap();
+    for (program, why) in [
+        ("/bin/true".to_owned(), "it is not lariatd: its --version says "),
+        (binaries().lariat.display().to_string(), "it is not lariatd: its --version says lariat "),
+        (older.display().to_string(), "lariatd 0.0.9 is older than lariatd "),
+    ] {
+        let told = world.fails(&["--lariatd", &program]);
+        assert!(told.contains("enroll web1: lariatd: ") && told.contains(why), "{program}: {told}");
+        assert_eq!(machine.state(), state, "{program}");
+        fleet.ok(["ping", "web1"]);
+    }
+    assert!(world.enroll(&[]).starts_with("web1: unchanged"));
 }
 
 #[test]

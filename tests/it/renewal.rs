@@ -82,7 +82,9 @@ fn a_certificate_is_renewed_for_the_same_key_if_it_ends_soon() {
 fn a_new_key_takes_the_place_of_the_former_on_both_ends() {
     let mut world = World::new();
     let before = world.files();
-    world.renew(&["--new-key"]);
+    let told = world.fleet.ok(["renew", "web1", "--new-key"]);
+    let new = "web1: renewed with a new key, which other operators take by fleet import, until ";
+    assert!(told.starts_with(new), "{told}");
     let after = world.files();
     assert!(after.certificate != before.certificate && after.key != before.key);
     assert!(after.inventory != before.inventory && !after.inventory.contains("spki_next"));

@@ -59,7 +59,7 @@ pub(crate) struct Args {
 
     /// Print one JSON object per host
     ///
-    /// Its fields: host, ok, kind, error, changed, not_after.
+    /// Its fields: host, ok, kind, error, changed, new_key, not_after.
     #[arg(long)]
     json: bool,
 
@@ -121,6 +121,7 @@ struct Done {
 #[derive(Default, Serialize)]
 struct Added {
     changed: bool,
+    new_key: bool,
     not_after: Option<String>,
 }
 
@@ -155,10 +156,21 @@ impl HostWork for Renewing {
         *total += usize::from(changed);
         let not_after = day(not_after);
         let line = if self.json {
-            json::result(host, End::Ok, None, Added { changed, not_after })
+            json::result(
+                host,
+                End::Ok,
+                None,
+                Added { changed, new_key: changed && self.new_key, not_after },
+            )
         } else {
             let end = not_after.unwrap_or_default();
-            let told = if changed { "renewed, until" } else { "nothing to do until" };
+            let told = match changed {
+                true if self.new_key => {
+                    "renewed with a new key, which other operators take by fleet import, until"
+                }
+                true => "renewed, until",
+                false => "nothing to do until",
+            };
             Ok(format!("{host}: {told} {end}\n").into_bytes())
         };
         match line {

@@ -33,7 +33,7 @@ fact kernel "$(uname -sr)"
 fact machine "$(uname -m)"
 fact libc "$(getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>&1 | head -n 1)"
 fact time "$(date +%s)"
-for tool in base64 chmod df head mkdir mv rm sha256sum stat sync; do has $tool || fact missing $tool; done
+for tool in base64 chmod df head mkdir mv rm sha256sum sort stat sync tail; do has $tool || fact missing $tool; done
 for directory in /usr/local/bin /usr/local /var/lib /etc /etc/systemd/system; do
     [ -d $directory ] || continue
     fact directory "$directory $(stat -L -c '%u %a' $directory)"
@@ -113,6 +113,23 @@ fail() {
 }
 run() { why=$("$@" 2>&1 </dev/null) || fail "$why"; }
 
+# fits PATH: whether $new can take the place of the agent there, which goes on if it can't.
+fits() {
+    version=$("$new" --version 2>&1 </dev/null) || fail "$version"
+    case $version in 'lariatd '[0-9]*) ;; *) fail "it is not lariatd: its --version says ${version:-nothing}" ;; esac
+    [ -x "$1" ] || return 0
+    had=$("$1" --version 2>/dev/null </dev/null)
+    case $had in
+    'lariatd '*)
+        newest=$(printf '%s\n' "$had" "$version" | sort -V | tail -n 1)
+        [ "$newest" = "$version" ] ||
+            fail "$version is older than $had, which is there; to go back: lariat upgrade --file FILE --downgrade"
+        ;;
+    esac
+    # A configuration that the old one refuses may be what is mended next.
+    if [ -f $etc/agent.toml ] && "$1" check >/dev/null 2>&1 </dev/null; then run "$new" check; fi
+}
+
 # put PATH MODE SIZE SUM: a file from stdin takes the place of another at once, and only if it is whole.
 put() {
     new=$1.lariat-new
@@ -120,7 +137,7 @@ put() {
     why=$({ head -c "$3" >"$new"; } 2>&1) || fail "$why"
     [ "$(sha256sum <"$new")" = "$4  -" ] || fail 'it did not arrive whole'
     run chmod "$2" "$new"
-    case $1 in */bin/lariatd) run "$new" --version ;; esac
+    case $1 in */bin/lariatd) fits "$1" ;; esac
     sync "$new" 2>/dev/null || sync
     run mv -f "$new" "$1"
     new=

@@ -47,7 +47,7 @@ pub enum Rejected {
     OtherHost(String),
     /// Right name and fleet, but not the key of this enrollment.
     #[error(
-        "the certificate is not the one enrolled; if the host was enrolled anew, copy the new bundle to it, or take the newer hosts.toml"
+        "the certificate is not the one enrolled; if the host was enrolled anew, copy the new bundle to it; if another operator did that, or renewed it with a new key, take their lariat fleet export: lariat fleet import"
     )]
     OtherKey,
     /// Anything else.

@@ -148,6 +148,13 @@ impl UpgradeWork {
                     let error = CliError::new("what it was sent is gone again");
                     return Err(error.during(handle.place()).into());
                 }
+                // It was asked for what was sent, so it is not that program which runs there.
+                Step::Unchanged if sent > 0 => {
+                    let why = format!(
+                        "another build of {version} runs there; try: --downgrade, to install this one"
+                    );
+                    return Ok(stays(Some(why)));
+                }
                 Step::Unchanged => return Ok(stays(None)),
                 Step::Refused(why) => return Ok(stays(Some(why))),
                 Step::Begun { to, limit_ms } => {

@@ -272,9 +272,9 @@ impl Config {
         settings.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
 
-    /// Loads a configuration file, which must be private. Relative paths are resolved.
+    /// Loads a configuration file, which others may not change. Relative paths are resolved.
     pub fn load(path: &Path) -> Result<Self, TomlFileError> {
-        let mut config: Self = toml_file::load(path)?;
+        let mut config: Self = toml_file::load_public(path)?;
         let directory = path.parent().unwrap_or(Path::new(""));
         let Self { certificate, key, ca, keyring, state, dial, .. } = &mut config;
         let dial = dial.iter_mut().map(|dial| &mut dial.key);

@@ -177,7 +177,7 @@ fn private_key(pem: &str) -> Option<Arc<dyn SigningKey>> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let text = private::read(path)?;
+    let text = private::read_public(path)?;
     CertificateDer::pem_slice_iter(text.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|_| IdentityError::NoCertificate(path.to_owned()))

@@ -1,7 +1,7 @@
 //! The controller's home directory: the CA, the keys and the inventory.
 //!
-//! Everything in it is private (0700, 0600) and refused if other users can access it. A fleet exists if and
-//! only if `hosts.toml` does: it is created last.
+//! Everything in it is private (0700, 0600) and refused if other users can access it; of files without secrets, if they
+//! can change them. A fleet exists if and only if `hosts.toml` does: it is created last.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -112,21 +112,21 @@ impl Home {
             }
         })?;
         let path = self.0.join(CA_CERTIFICATE);
-        let certificate = private::read(&path)?;
+        let certificate = private::read_public(&path)?;
         Ca::load(&certificate, &key).map_err(|e| CliError::from(e).during(path.display()))
     }
 
     /// Loads the CA's certificate, which hosts' certificates are verified with.
     pub(crate) fn ca_certificate(&self) -> Result<CertificateDer<'static>, CliError> {
         let path = self.0.join(CA_CERTIFICATE);
-        let text = private::read(&path)?;
+        let text = private::read_public(&path)?;
         CertificateDer::from_pem_slice(text.as_bytes())
             .map_err(|_| CliError::new(format!("{}: no certificate in PEM form", path.display())))
     }
 
     /// The CA's certificate as it is in its file.
     pub(crate) fn ca_pem(&self) -> Result<String, CliError> {
-        Ok(private::read(&self.0.join(CA_CERTIFICATE))?.to_string())
+        Ok(private::read_public(&self.0.join(CA_CERTIFICATE))?.to_string())
     }
 
     /// Waits for the lock that protects changes of the fleet.

@@ -119,7 +119,7 @@ async fn used(
 fn parking(host: HostName, files: &Files) -> Result<Parking, Failed> {
     let failed = |error: &dyn std::fmt::Display| Failed::File(error.to_string());
     let KeyFile { secret } = toml_file::load(&files.key).map_err(|error| failed(&error))?;
-    let ca = private::read(&files.ca).map_err(|error| failed(&error))?;
+    let ca = private::read_public(&files.ca).map_err(|error| failed(&error))?;
     let wrong = || Failed::File(format!("{}: no CA's certificate in PEM form", files.ca.display()));
     let ca = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(|_| wrong())?;
     Parking::new(ca, secret, host).map_err(|_| wrong())

@@ -54,7 +54,7 @@ struct Waiting {
 
 /// The tag of the fleet that this host is of.
 pub fn tag(config: &Config) -> Result<Tag, String> {
-    let text = private::read(&config.ca).map_err(|error| error.to_string())?;
+    let text = private::read_public(&config.ca).map_err(|error| error.to_string())?;
     let ca = CertificateDer::from_pem_slice(text.as_bytes());
     let wrong = |_| format!("{}: no CA's certificate in PEM form", config.ca.display());
     Ok(discover::tag(&ca.map_err(wrong)?))

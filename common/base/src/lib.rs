@@ -17,4 +17,5 @@ pub mod quantity;
 pub mod script;
 pub mod secret;
 pub mod toml_file;
+mod toml_words;
 pub mod units;

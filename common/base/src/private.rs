@@ -92,8 +92,24 @@ impl PrivateError {
     }
 }
 
+/// The permissions that others have not in a private file.
+const PRIVATE: u32 = 0o077;
+
+/// The permissions that others have not in a file without secrets.
+const PUBLIC: u32 = 0o022;
+
 /// Reads a private file, whose directory must be private too. The content is zeroized when dropped.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
+    read_without(PRIVATE, path)
+}
+
+/// Reads a file without secrets, such as a certificate, in a private directory: others may have the permission to read
+/// it, and not to change it.
+pub fn read_public(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
+    read_without(PUBLIC, path)
+}
+
+fn read_without(others: u32, path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     let io = |e| PrivateError::io("read", path, e);
     // Opening a FIFO in the file's place must not block.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -105,7 +121,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     if !metadata.is_file() || metadata.len() > MAX_LEN {
         return Err(PrivateError::NotAFile { path: path.to_owned() });
     }
-    check(path, &metadata, false)?;
+    check_mode(path, &metadata, others, false)?;
+    check_owner(path, &metadata)?;
     check_directory(parent(path))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     // It may have grown since.
@@ -121,23 +138,24 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
 /// Refuses a directory that other users can access.
 pub fn check_directory(path: &Path) -> Result<(), PrivateError> {
     let metadata = path.metadata().map_err(|e| PrivateError::io("open", path, e))?;
-    check(path, &metadata, true)
+    check_mode(path, &metadata, PRIVATE, true)?;
+    check_owner(path, &metadata)
 }
 
 /// Refuses a regular file that others than its owner can access. A pipe passes.
 pub fn check_file_mode(path: &Path, file: &File) -> Result<(), PrivateError> {
     let metadata = file.metadata().map_err(|e| PrivateError::io("open", path, e))?;
-    if metadata.is_file() { check_mode(path, &metadata, false) } else { Ok(()) }
+    if metadata.is_file() { check_mode(path, &metadata, PRIVATE, false) } else { Ok(()) }
 }
 
-fn check(path: &Path, metadata: &Metadata, directory: bool) -> Result<(), PrivateError> {
-    check_mode(path, metadata, directory)?;
-    check_owner(path, metadata)
-}
-
-fn check_mode(path: &Path, metadata: &Metadata, directory: bool) -> Result<(), PrivateError> {
+fn check_mode(
+    path: &Path,
+    metadata: &Metadata,
+    others: u32,
+    directory: bool,
+) -> Result<(), PrivateError> {
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & others != 0 {
         return Err(PrivateError::Exposed { path: path.to_owned(), mode, directory });
     }
     Ok(())
@@ -273,6 +291,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             chmod(&path, mode);
             assert!(matches!(read(&path), Err(PrivateError::Exposed { directory: false, .. })));
+            assert_eq!(read_public(&path).is_ok(), mode & 0o022 == 0, "{mode:o}");
         }
         chmod(&path, 0o400);
         assert!(read(&path).is_ok());

@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize;
 
 use crate::escape::{escape, shortened};
-use crate::near::nearest;
 use crate::private::{self, PrivateError};
 use crate::secret::Secret;
+use crate::toml_words::reworded;
 
 /// Most characters of an error message, since it may quote a value of the file.
 const LONGEST: usize = 300;
@@ -40,6 +40,11 @@ pub struct BadContent {
     pub message: String,
 }
 
+/// Loads a file without secrets (see [`private::read_public`]) into `T`.
+pub fn load_public<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
+    Ok(parse(path, &private::read_public(path)?)?)
+}
+
 /// Loads a private file (see [`private::read`]) into `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
     Ok(parse(path, &private::read(path)?)?)
@@ -48,45 +53,10 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
 /// Parses a file's text into `T`; `path` is for messages.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, BadContent> {
     toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        BadContent::at(path, text, start, &reworded(error.message().trim()))
+        let span = error.span().unwrap_or_default();
+        let message = reworded(error.message().trim(), text, &span);
+        BadContent::at(path, text, span.start, &message)
     })
-}
-
-/// A message of serde's in the terms of TOML, with the key that was meant.
-fn reworded(message: &str) -> String {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if let (Some(_), [unknown, known @ ..]) =
-        (message.strip_prefix("unknown field "), quoted.as_slice())
-    {
-        let near = nearest(unknown, known.iter().copied());
-        let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-        return format!("unknown key {unknown}{near}; the keys here are: {}", known.join(", "));
-    }
-    if let (Some(_), [missing]) = (message.strip_prefix("missing field "), quoted.as_slice()) {
-        return format!("the key {missing} is missing");
-    }
-    let wrong_type = message.strip_prefix("invalid type: ");
-    let Some((found, expected)) = wrong_type.and_then(|text| text.split_once(", expected ")) else {
-        return message.to_owned();
-    };
-    let text = found.strip_prefix("string ");
-    let expected = match (expected, text) {
-        ("a sequence", Some(text)) => format!("a list, such as [{text}]"),
-        ("a sequence", None) => "a list in [ ]".to_owned(),
-        ("a map", _) => "a table".to_owned(),
-        (struct_, _) if struct_.starts_with("struct ") => "a table".to_owned(),
-        ("a string" | "a borrowed string", _) => "a text in quotes".to_owned(),
-        ("a boolean", _) => "true or false, without quotes".to_owned(),
-        ("u8" | "u16" | "u32" | "u64" | "usize", _) => "a number, without quotes".to_owned(),
-        (other, _) => other.to_owned(),
-    };
-    let found = match found {
-        "sequence" => "a list",
-        "map" => "a table",
-        found => text.unwrap_or(found),
-    };
-    format!("it must be {expected}, and not {found}")
 }
 
 impl BadContent {
@@ -154,25 +124,6 @@ mod tests {
 
     fn error(text: &str) -> String {
         parse::<File>(Path::new("f.toml"), text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_wrong_type_is_told_in_terms_of_toml() {
-        for (message, expected) in [
-            (
-                r#"invalid type: string "web", expected a sequence"#,
-                r#"it must be a list, such as ["web"], and not "web""#,
-            ),
-            ("invalid type: map, expected a sequence", "it must be a list in [ ], and not a table"),
-            ("invalid type: sequence, expected struct Jobs", "it must be a table, and not a list"),
-            (
-                r#"invalid type: string "5", expected u32"#,
-                r#"it must be a number, without quotes, and not "5""#,
-            ),
-            ("invalid array", "invalid array"),
-        ] {
-            assert_eq!(reworded(message), expected);
-        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Res
     let odd = |line, message: &str| {
         CliError::from(BadContent { path: path.clone(), line, message: message.to_owned() })
     };
-    let text = private::read(&path)?;
+    let text = private::read_public(&path)?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.as_bytes().get(..start).unwrap_or_default();

@@ -7,10 +7,12 @@ pub(crate) mod edit;
 mod tag;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 
 use lariat_base::name::{EnrolmentId, HostName};
 use lariat_base::near::nearest;
+use lariat_base::private;
 use lariat_base::toml_file::{self, from_text};
 use lariat_client::Address;
 use serde::{Deserialize, Deserializer};
@@ -152,6 +154,22 @@ impl FromStr for Spki {
     }
 }
 
+/// What to write instead of a header that is at fault.
+fn header_advice(line: &str) -> Option<String> {
+    let header = line.trim();
+    if let Some(name) = header.strip_prefix("[[hosts.").and_then(|rest| rest.split(']').next()) {
+        return Some(format!("a host stands in single brackets: [hosts.{name}]"));
+    }
+    let name = header.strip_prefix('[')?.split(']').next()?;
+    match name.strip_prefix("hosts.") {
+        Some(name) if name.contains('.') && !name.contains('"') => {
+            Some(format!("a name with dots stands in quotes: [hosts.\"{name}\"]"))
+        }
+        Some(_) => None,
+        None => name.parse::<HostName>().ok().map(|name| format!("a host is [hosts.{name}]")),
+    }
+}
+
 fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
@@ -161,7 +179,16 @@ impl Inventory {
     /// Loads the inventory of a fleet, which must exist.
     pub(crate) fn load(home: &Home) -> Result<Self, CliError> {
         home.require_fleet()?;
-        Ok(toml_file::load(&home.hosts_file())?)
+        let path = home.hosts_file();
+        Self::parse(&path, &private::read_public(&path)?)
+    }
+
+    /// Parses the file's text; `path` is for messages.
+    fn parse(path: &Path, text: &str) -> Result<Self, CliError> {
+        toml_file::parse(path, text).map_err(|bad| {
+            let line = text.lines().nth(bad.line.saturating_sub(1)).unwrap_or_default();
+            header_advice(line).into_iter().fold(CliError::from(bad), CliError::next)
+        })
     }
 
     /// An inventory of these hosts.
@@ -215,8 +242,6 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn entry(name: &str) -> String {
@@ -228,7 +253,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Inventory, String> {
-        toml_file::parse(Path::new("hosts.toml"), text).map_err(|error| error.to_string())
+        Inventory::parse(Path::new("hosts.toml"), text).map_err(|error| error.line())
     }
 
     #[test]
@@ -253,6 +278,18 @@ mod tests {
         for key in keys.split(", ") {
             assert!(page.contains(&format!(".B {key}\n")), "{key}");
         }
+    }
+
+    #[test]
+    fn a_wrong_header_is_told_with_the_right_one() {
+        let with =
+            |header: &str| parse(&entry("web1").replace("[hosts.web1]", header)).unwrap_err();
+        let said = with("[web1]");
+        assert!(said.ends_with("hosts, defaults; a host is [hosts.web1]"), "{said}");
+        let said = with("[hosts.web1.example.org]");
+        assert!(said.ends_with(r#"stands in quotes: [hosts."web1.example.org"]"#), "{said}");
+        let said = with("[[hosts.web1]]");
+        assert!(said.ends_with("stands in single brackets: [hosts.web1]"), "{said}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let home = context.home()?;
     let inventory = Inventory::load(&home)?;
     let ca = home.ca_certificate()?;
-    let pem = private::read(&home.path().join(CA_CERTIFICATE))?;
+    let pem = private::read_public(&home.path().join(CA_CERTIFICATE))?;
     let revocations = Revocations::load(&home)?;
     let enrolled = || inventory.iter().filter(|(_, host)| host.enrolled.is_some());
     let hosts = edit::to_toml(enrolled());

@@ -1,13 +1,11 @@
 //! The agent's command line.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use lariat_base::escape::escape;
 
 use crate::cases::{self, NO_VERDICT};
@@ -16,12 +14,12 @@ use crate::jobs::supervise;
 use crate::serve::Stopped;
 use crate::start::{self, StartError};
 use crate::transport::take_passed;
-use crate::{audit, config, enroll_request, key_add, log, own_status, upgrade, worker};
+use crate::{audit, config, enroll_request, key_add, log, own_status, upgrade, usage, worker};
 
 /// The agent of lariat: runs commands and moves files on this host for its fleet's controllers
 #[derive(Debug, Parser)]
 #[command(name = "lariatd", version, about)]
-struct Args {
+pub(crate) struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, global = true, value_parser = config_file)]
     config: PathBuf,
@@ -108,7 +106,10 @@ pub fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
             }
-            let _ = writeln!(io::stderr(), "lariatd: {}", one_line(&error));
+            let words: Vec<String> =
+                std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let line = usage::one_line(&error, &words, Args::command());
+            let _ = writeln!(io::stderr(), "lariatd: {line}");
             // Verbs whose 1 is a verdict: here is none. As with a wrong configuration, a restart does not help.
             let judges =
                 std::env::args_os().skip(1).any(|word| word == "policy" || word == "audit");
@@ -172,27 +173,6 @@ fn config_file(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// clap's first lines say what is wrong; the rest is advice.
-fn one_line(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a verb is missing; try: lariatd --help".to_owned();
-    }
-    let argument = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => argument.split(' ').next(),
-        _ => None,
-    };
-    let line = if let (Some(argument), Some(why)) = (argument, error.source()) {
-        format!("{argument}: {why}")
-    } else {
-        let text = error.render().to_string();
-        let lines: Vec<&str> =
-            text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        lines.join(" ").trim_start_matches("error: ").to_owned()
-    };
-    let hint = if line.contains("; try: ") { "" } else { "; try: lariatd --help" };
-    escape(format!("{line}{hint}").as_bytes())
-}
-
 fn run(args: &Args) -> ExitCode {
     // It may execute another program, which is to find everything as systemd has left it.
     let upgrade = upgrade::at_start(&args.config);
@@ -221,8 +201,6 @@ fn run(args: &Args) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -248,25 +226,5 @@ mod tests {
         let args = parse("lariatd --config x --listen 127.0.0.1:0").unwrap();
         assert_eq!(args.listen, Some("127.0.0.1:0".parse().unwrap()));
         assert!(matches!(parse("lariatd check --config x").unwrap().command, Some(Command::Check)));
-        let wrong = |line| one_line(&parse(line).unwrap_err());
-        assert_eq!(wrong("lariatd audit"), "a verb is missing; try: lariatd --help");
-        assert_eq!(
-            wrong("lariatd key add"),
-            "the following required arguments were not provided: <REQ>; try: lariatd --help"
-        );
-        let error = one_line(&parse("lariatd --listen here").unwrap_err());
-        assert_eq!(
-            error,
-            "--listen: \"here\" is not an IP address and a port, such as 0.0.0.0:7433 or [::]:7433; try: lariatd --help"
-        );
-        let error = one_line(&parse("lariatd policy test k").unwrap_err());
-        assert_eq!(
-            error,
-            "the following required arguments were not provided: <CASES>; try: lariatd --help"
-        );
-        let error = one_line(&parse("lariatd policy").unwrap_err());
-        assert_eq!(error, "a verb is missing; try: lariatd --help");
-        let error = one_line(&parse("lariatd --config /etc").unwrap_err());
-        assert_eq!(error, "--config: /etc is a directory; try: --config /etc/agent.toml");
     }
 }

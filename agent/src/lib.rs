@@ -50,6 +50,7 @@ mod status_page;
 pub mod transfers;
 pub mod transport;
 mod upgrade;
+mod usage;
 pub mod user;
 pub mod worker;
 

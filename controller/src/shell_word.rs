@@ -1,5 +1,15 @@
 //! Quotes words for command lines in messages.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use lariat_base::escape::escape;
+
+/// An argument as it is typed, made harmless.
+pub(crate) fn quoted(argument: &OsStr) -> String {
+    shell_word(&escape(argument.as_bytes()))
+}
+
 /// `word` as one word of a POSIX shell, quoted if necessary.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-".contains(&b);

@@ -91,7 +91,10 @@ impl<'a> Line<'a> {
 
     fn unknown_verb(&self, help: String) -> (String, String) {
         let word = self.texts(ContextKind::InvalidSubcommand).concat();
-        let parent: String = self.verb.iter().map(|verb| format!("{verb} ")).collect();
+        let mut parent = self.verb.join(" ");
+        if !parent.is_empty() {
+            parent.push(' ');
+        }
         let what = format!("there is no verb {parent}{word}");
         let foreign = FOREIGN.iter().find(|(words, _)| words.contains(&word.as_str()));
         if let Some((_, here)) = foreign.filter(|_| parent.is_empty()) {

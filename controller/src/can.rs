@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
-use lariat_client::{Broken, Session};
+use lariat_client::{AskError, Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::can::{Asked, Can, Permissions, Verdict};
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, HostContext, HostWork, within};
+use crate::host_keys;
 use crate::output::json;
 use crate::status::SOME_FAILED;
 use crate::target::Chosen;
@@ -63,7 +64,14 @@ impl HostWork for Asking {
                     request: request.as_ref().map(frame).transpose()?,
                 };
                 let sent = Cell::default();
-                let (next, answer) = host.handle.ask_on(session, &can, &sent, receive).await?;
+                let asked = host.handle.ask_on(session, &can, &sent, receive).await;
+                let asked = match (asked, &self.key) {
+                    (Err(error), Some(key)) if host_keys::is_unknown(&error) => {
+                        return Err(unknown(key, &host.handle, error).await);
+                    }
+                    (asked, _) => asked,
+                };
+                let (next, answer) = asked?;
                 session = Some(next);
                 answers.push(Answered { name, answer });
             }
@@ -111,6 +119,14 @@ impl HostWork for Asking {
     fn nothing(&self, host: &HostName, error: &CliError) -> Result<Vec<u8>, CliError> {
         json::failure(host, error, Added::default())
     }
+}
+
+/// The error for a key that a host does not have, with those that it has if this key may ask for them.
+async fn unknown(key: &str, host: &HostHandle, error: AskError) -> Failed {
+    let Ok(keys) = host_keys::list(host).await else { return error.into() };
+    let unknown = keys.unknown(key, host);
+    keys.session.leave().await;
+    unknown.into()
 }
 
 /// The frame of a request, as it is asked about.

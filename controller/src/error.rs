@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::{Display, Write};
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lariat_base::escape::escape;
 use lariat_base::os_error::{io_error, os_error, plain};
@@ -43,6 +44,12 @@ impl CliError {
     /// Work ended because the reader of its output is gone.
     pub(crate) fn no_reader() -> Self {
         Self::stdout(&io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// The time limit of `--timeout` is over.
+    pub(crate) fn timed_out(limit: Duration) -> Self {
+        let error = Self::new(format!("timed out after {} s", limit.as_secs_f32()));
+        error.counting_as(End::TimedOut)
     }
 
     /// Suppresses the message on stderr: the user caused this end.

@@ -2,14 +2,20 @@
 
 use std::cell::Cell;
 
+use lariat_base::near::nearest;
 use lariat_client::{AskError, Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Message;
 use lariat_wire::protocol::failure::Cause;
-use lariat_wire::protocol::key::{KeyChanged, KeyList, Keyring, ListedKey, Revision};
+use lariat_wire::protocol::key::{KeyChanged, KeyList, KeyProblem, Keyring, ListedKey, Revision};
+
+use crate::error::CliError;
 
 /// Most keys of a host.
 const MOST: u32 = 20_000;
+
+/// Most keys that an error names.
+const MOST_NAMED: usize = 10;
 
 /// The keys of a host.
 pub(crate) struct HostKeys {
@@ -33,10 +39,35 @@ impl HostKeys {
     }
 }
 
+impl HostKeys {
+    /// The error for a name that none of them has, at this host: which one may be meant, and which there are.
+    pub(crate) fn unknown(&self, name: &str, host: &HostHandle) -> CliError {
+        let labels = || self.keys.iter().map(|key| key.label.as_str());
+        let near = nearest(name, labels()).map(|near| format!(" (did you mean {near}?)"));
+        let mut all: Vec<String> = labels().take(MOST_NAMED).map(ToOwned::to_owned).collect();
+        if self.keys.len() > MOST_NAMED {
+            all.push(format!("{} more", self.keys.len() - MOST_NAMED));
+        }
+        let what = format!(
+            "its keyring has no such key as {name}{}; it has {}",
+            near.unwrap_or_default(),
+            all.join(", ")
+        );
+        let error = CliError::new(what).during(host.place());
+        error.hint(format!("lariat key list {}", host.name()))
+    }
+}
+
 /// Whether the host has answered that it does not do it for this key, so that asking again is of no use.
 pub(crate) fn is_refusal(error: &AskError) -> bool {
     let AskError::Broken { error: Broken::Failed(why), .. } = error else { return false };
     matches!(why.cause, Cause::NotPermitted { .. } | Cause::Key(_))
+}
+
+/// Whether the host has answered that it has no such key.
+pub(crate) fn is_unknown(error: &AskError) -> bool {
+    let AskError::Broken { error: Broken::Failed(why), .. } = error else { return false };
+    matches!(why.cause, Cause::Key(KeyProblem::NoSuchKey))
 }
 
 /// Lists the keys of a host.

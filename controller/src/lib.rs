@@ -27,6 +27,7 @@ mod inventory;
 mod jobs;
 mod json_lines;
 mod key;
+mod key_first;
 mod known_jobs;
 mod known_keys;
 mod local;

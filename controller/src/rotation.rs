@@ -29,6 +29,8 @@ pub(crate) struct Rotation {
     pub(crate) next: ControllerKey,
     /// The hosts that have confirmed it.
     pub(crate) done: Enrolments,
+    /// The hosts that were asked to take it.
+    asked: Enrolments,
 }
 
 #[derive(Deserialize)]
@@ -41,12 +43,14 @@ struct NextFile {
     #[serde(deserialize_with = "secret")]
     secret: Secret,
     #[serde(default)]
-    done: Vec<Done>,
+    done: Vec<Listed>,
+    #[serde(default)]
+    asked: Vec<Listed>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Done {
+struct Listed {
     host: HostName,
     #[serde(deserialize_with = "from_text")]
     enrolment: EnrolmentId,
@@ -57,22 +61,33 @@ impl Rotation {
     pub(crate) fn load(home: &Home, label: &KeyLabel) -> Result<Option<Self>, CliError> {
         let path = file(home, label);
         // Another process may end the rotation at any moment.
-        let NextFile { id, label, secret, done } = match toml_file::load(&path) {
+        let NextFile { id, label, secret, done, asked } = match toml_file::load(&path) {
             Err(TomlFileError::Private(error)) if error.is_not_there() => return Ok(None),
             loaded => loaded?,
         };
         let next = ControllerKey { id, label, secret }.checked(&path)?;
-        let done = done.into_iter().map(|done| (done.host, done.enrolment)).collect();
-        Ok(Some(Self { next, done }))
+        let set = |list: Vec<Listed>| {
+            list.into_iter().map(|listed| (listed.host, listed.enrolment)).collect()
+        };
+        Ok(Some(Self { next, done: set(done), asked: set(asked) }))
     }
 
-    /// The rotation that is under way, or a new one.
-    pub(crate) fn begin(home: &Home, _: &HomeLock, label: &KeyLabel) -> Result<Self, CliError> {
-        if let Some(rotation) = Self::load(home, label)? {
-            return Ok(rotation);
-        }
-        let next = ControllerKey::generate(label.clone())?;
-        let rotation = Self { next, done: Enrolments::new() };
+    /// The rotation that is under way, or a new one, of which these hosts are about to be asked.
+    pub(crate) fn begin(
+        home: &Home,
+        _: &HomeLock,
+        label: &KeyLabel,
+        hosts: Enrolments,
+    ) -> Result<Self, CliError> {
+        let mut rotation = match Self::load(home, label)? {
+            Some(rotation) => rotation,
+            None => Self {
+                next: ControllerKey::generate(label.clone())?,
+                done: Enrolments::new(),
+                asked: Enrolments::new(),
+            },
+        };
+        rotation.asked.extend(hosts);
         // Whole or not at all, for every command reads it.
         private::replace(&file(home, label), rotation.to_toml().as_bytes())?;
         Ok(rotation)
@@ -109,17 +124,30 @@ impl Rotation {
         enrolled.filter(|host| !self.done.contains(host)).map(|(name, _)| name).collect()
     }
 
+    /// The hosts that were asked and have not confirmed it; if all of them have, those that were not asked.
+    pub(crate) fn due(&self, inventory: &Inventory) -> Vec<HostName> {
+        let left = self.left(inventory);
+        let is_asked = |host: &&HostName| self.asked.iter().any(|(asked, _)| asked == *host);
+        let asked: Vec<HostName> = left.iter().filter(is_asked).cloned().collect();
+        if asked.is_empty() { left } else { asked }
+    }
+
     fn to_toml(&self) -> Zeroizing<String> {
         let key = self.next.to_toml();
-        let mut text = Zeroizing::new(String::with_capacity(2048 + 160 * self.done.len()));
-        let done = self.done.iter().map(|(host, enrolment)| {
-            format!("\n[[done]]\nhost = \"{host}\"\nenrolment = \"{enrolment}\"\n")
-        });
+        let listed = self.done.len() + self.asked.len();
+        let mut text = Zeroizing::new(String::with_capacity(2048 + 160 * listed));
+        let list = |name: &'static str, hosts: &Enrolments| -> String {
+            let table = |(host, enrolment): &(HostName, EnrolmentId)| {
+                format!("\n[[{name}]]\nhost = \"{host}\"\nenrolment = \"{enrolment}\"\n")
+            };
+            hosts.iter().map(table).collect()
+        };
         write!(
             text,
-            "# Takes the place of the key of this label: lariat key rotate all goes on with it.\n{}{}",
+            "# Takes the place of the key of this label: lariat key rotate all goes on with it.\n{}{}{}",
             key.as_str(),
-            done.collect::<String>()
+            list("done", &self.done),
+            list("asked", &self.asked)
         )
         .expect("a String takes what is written to it");
         text

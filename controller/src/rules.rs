@@ -24,15 +24,15 @@ pub(crate) struct RuleOptions {
     /// Users that it may act as
     ///
     /// With exactly one, that is the default user.
-    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',', value_parser = not_empty)]
     users: Vec<String>,
 
     /// Push only beneath this directory; repeatable
-    #[arg(help_heading = HEADING, long, value_name = "DIR")]
+    #[arg(help_heading = HEADING, long, value_name = "DIR", value_parser = root)]
     push_root: Vec<String>,
 
     /// Pull only beneath this directory; repeatable
-    #[arg(help_heading = HEADING, long, value_name = "DIR")]
+    #[arg(help_heading = HEADING, long, value_name = "DIR", value_parser = root)]
     pull_root: Vec<String>,
 
     /// Run only what matches this; repeatable
@@ -50,7 +50,7 @@ pub(crate) struct RuleOptions {
     listen: Vec<String>,
 
     /// Networks that it may log in from, as CIDR
-    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',', hide_short_help = true)]
+    #[arg(help_heading = HEADING, long, value_name = "LIST", value_delimiter = ',', value_parser = not_empty, hide_short_help = true)]
     networks: Vec<String>,
 
     /// End: 30d, 2027-01-31, or an RFC 3339 time
@@ -76,10 +76,37 @@ impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
         match shlex::split(text) {
             None => Err("a quote in it is not closed".to_owned()),
-            Some(words) if words.is_empty() => Err("it has no word".to_owned()),
-            Some(words) => Ok(Self(words)),
+            Some(words) => match words.first() {
+                None => Err("it has no word".to_owned()),
+                // Alternatives in braces are for hosts to read.
+                Some(program) if !program.contains('{') && !is_plain(program) => Err(format!(
+                    "{text:?} does not begin with the program's absolute path, such as /usr/bin/{}",
+                    program.rsplit('/').next().unwrap_or_default()
+                )),
+                Some(_) => Ok(Self(words)),
+            },
         }
     }
+}
+
+/// The path of a directory that a key is held to.
+fn root(text: &str) -> Result<String, String> {
+    let path = if text.len() > 1 { text.strip_suffix('/').unwrap_or(text) } else { text };
+    if is_plain(path) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a directory's absolute path without '.', '..' and '//'"))
+}
+
+/// Whether hosts take it for an absolute path. They know what a wildcard may stand for.
+fn is_plain(path: &str) -> bool {
+    let parts = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    path == "/" || path.strip_prefix('/').is_some_and(parts)
+}
+
+/// A member of a list.
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("a name in it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn parse_end(text: &str) -> Result<u64, String> {
@@ -298,11 +325,27 @@ mod tests {
         for bad in [
             ["--command", "a 'b"],
             ["--command", ""],
+            ["--command", "ls *"],
+            ["--command", "*"],
+            ["--command", "/usr/bin/../ls"],
+            ["--push-root", "srv"],
+            ["--pull-root", "/srv/.."],
+            ["--users", ""],
+            ["--users", "www,,app"],
+            ["--networks", ""],
             ["--verbs", "sudo"],
             ["--expires", "2020-01-01"],
             ["--expires", "soon"],
         ] {
             assert!(rules(&bad).is_err(), "{bad:?}");
+        }
+        for good in [
+            ["--command", "{/bin/ls,/usr/bin/ls} *"],
+            ["--command", "/opt/*/bin/tool"],
+            ["--push-root", "/"],
+            ["--pull-root", "/srv/"],
+        ] {
+            assert!(rules(&good).is_ok(), "{good:?}");
         }
     }
 }

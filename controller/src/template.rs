@@ -1,7 +1,7 @@
 //! Texts with the placeholder `{host}` for the host's name: destinations, sources of plans, `--out`, words.
 //!
-//! `{{` and `}}` stand for braces. Any other word in braces is an error: it would create the same unintended
-//! directory on every host.
+//! `{{` and `}}` stand for braces. Any other word in braces is an error, and so is a brace without the other: they
+//! would create the same unintended directory on every host.
 
 use lariat_base::escape::escape;
 use lariat_base::name::HostName;
@@ -24,10 +24,10 @@ enum Part {
 }
 
 impl Template {
-    /// Parses a text; an unknown word in braces is an error.
+    /// Parses a text; an unknown word in braces is an error, and so is a brace without the other.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, CliError> {
         let mut template = Self { parts: Vec::new() };
-        let mut left = text;
+        let (mut left, mut open) = (text, 0_usize);
         while let Some(at) = left.iter().position(|byte| matches!(byte, b'{' | b'}')) {
             template.push(&left[..at]);
             let (brace, rest) = (left[at], &left[at + 1..]);
@@ -43,10 +43,17 @@ impl Template {
                 }
                 Some(unknown) => return Err(unknown_word(text, unknown)),
                 None => {
+                    open = match brace {
+                        b'{' => open + 1,
+                        _ => open.checked_sub(1).ok_or_else(|| lone_brace(text, '}'))?,
+                    };
                     template.push(&[brace]);
                     left = rest;
                 }
             }
+        }
+        if open > 0 {
+            return Err(lone_brace(text, '{'));
         }
         template.push(left);
         Ok(template)
@@ -120,6 +127,13 @@ fn word(brace: u8, rest: &[u8]) -> Option<&[u8]> {
     (brace == b'{' && end > 0 && rest[end] == b'}').then(|| &rest[..end])
 }
 
+fn lone_brace(text: &[u8], brace: char) -> CliError {
+    let (text, other) = (escape(text), if brace == '{' { '}' } else { '{' });
+    CliError::new(format!(
+        "{text}: a {brace} without {other}; {{host}} is the host's name, {brace}{brace} means the text {brace}"
+    ))
+}
+
 fn unknown_word(text: &[u8], word: &[u8]) -> CliError {
     let (text, word) = (escape(text), escape(word));
     CliError::new(format!(
@@ -152,8 +166,18 @@ mod tests {
         assert_eq!(made(b"{{host}}"), b"{host}");
         assert_eq!(made(b"{{{host}}}"), b"{web1}");
         assert_eq!(made(b"{{}}{{x"), b"{}{x");
-        for same in [&b"{}"[..], b"{1}", b"{a,b}", b"a{b", b"a}b", b"{ host}", b"\xff{-}"] {
+        for same in [&b"{}"[..], b"{1}", b"{a,b}", b"{a{1}b}", b"{ host}", b"\xff{-}"] {
             assert_eq!(made(same), same);
+        }
+    }
+
+    #[test]
+    fn a_lone_brace_is_refused() {
+        let error = |text: &str| Template::parse(text.as_bytes()).unwrap_err().line();
+        insta::assert_snapshot!(error("/x/{host"), @"/x/{host: a { without }; {host} is the host's name, {{ means the text {");
+        insta::assert_snapshot!(error("host}/x"), @"host}/x: a } without {; {host} is the host's name, }} means the text }");
+        for text in ["a{b", "a}b", "}{", "{-}-}", "{host}}x}", "{{{-"] {
+            assert!(error(text).contains(" without "), "{text}");
         }
     }
 

@@ -287,3 +287,50 @@ fn a_dry_run_lists_what_the_run_changes_and_fails_as_it_does() {
     let full = full.stdout(fs::File::create("/dev/full").unwrap()).output().unwrap();
     assert_eq!(full.status.code(), Some(255), "{full:?}");
 }
+
+#[test]
+fn of_two_sources_with_the_same_name_in_them_the_first_one_has_it() {
+    let (fleet, _agent) = TestFleet::with_agent();
+    for (file, content) in
+        [("a/x", "1"), ("a/d/y", "1"), ("b/x", "two"), ("b/d/y", "two"), ("b/z", "two")]
+    {
+        let file = fleet.path(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    }
+    let push = |words: &[&str]| {
+        let dest = format!("web1:{}", fleet.path("there").display());
+        let output = fleet.run([&["push"], words, &[&*dest]].concat());
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    let read = |name: &str| fs::read_to_string(fleet.path("there").join(name)).unwrap();
+    let left_out = "b/: d/y and one more name are left out, for a/ comes first and has them too\n";
+    let told = push(&["a/", "b/", "--dry-run"]);
+    assert!(told.starts_with(left_out) && !fleet.path("there").exists(), "{told}");
+    let told = push(&["a/", "b/"]);
+    assert!(told.starts_with(left_out) && told.contains("web1: 3 files, "), "{told}");
+    assert_eq!((read("x"), read("d/y"), read("z")), ("1".into(), "1".into(), "two".into()));
+    let told = push(&["a/", "b/"]);
+    assert!(told.contains(": unchanged, "), "{told}");
+    let pull = || {
+        let source = |name: &str| format!("web1:{}/", fleet.path(name).display());
+        let (b, z) = (source("b"), format!("web1:{}", fleet.path("b/z").display()));
+        let output = fleet.run(["pull", &source("a"), &b, &z, "here"]);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    let told = pull();
+    assert!(told.contains("/b/ from web1: x and one more name are left out, "), "{told}");
+    assert!(told.contains("/b/z: it is left out, ") && told.contains("web1: 3 files, "), "{told}");
+    let here = |name: &str| fs::read_to_string(fleet.path("here").join(name)).unwrap();
+    assert_eq!((here("x"), here("d/y"), here("z")), ("1".into(), "1".into(), "two".into()));
+    let told = pull();
+    assert!(told.contains(": unchanged, "), "{told}");
+    // A source that is named twice is sent once.
+    let told = push(&["a/x", "a/x"]);
+    assert!(told.starts_with("web1: 1 file, "), "{told}");
+    let there = format!("web1:{}/x", fleet.path("there").display());
+    let back = fleet.run(["pull", &there, &there, "back/"]);
+    assert!(text(&back.stderr).starts_with("web1: 1 file, "), "{back:?}");
+}

@@ -254,7 +254,7 @@ fn no_more_begin_once_too_many_have_failed() {
     assert_eq!(told(&output).2, summary);
     let output = fleet.run(["run", "all", "--timeout", "100ms", "--", "sleep 60"]);
     assert_eq!(told(&output).0, Some(1));
-    assert!(text(&output.stderr).contains("h0002: it did not end within 0.1 s\n"), "{output:?}");
+    assert!(text(&output.stderr).contains("h0002: timed out after 0.1 s\n"), "{output:?}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_host_that_is_not_there_is_told_and_costs_the_others_nothing() {
     fleet.set_address("h0001", silent.local_addr().unwrap());
     let output = fleet.run(["jobs", "h000[1,3]", "--timeout", "300ms"]);
     assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(1), 2));
-    assert!(errors(&output).contains("): no answer within 0.3 s\n"), "{output:?}");
+    assert!(errors(&output).contains("): timed out after 0.3 s\n"), "{output:?}");
 }
 
 #[test]

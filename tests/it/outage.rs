@@ -241,7 +241,9 @@ fn a_silent_host_does_not_outlast_a_time_limit() {
     assert_eq!(output.status.code(), Some(124), "{output:?}");
     let error = text(&output.stderr);
     assert!(
-        error.contains("the command may still run there") && error.contains("attach"),
+        error.contains("timed out after 3 s; ")
+            && error.contains("it may still run there")
+            && error.contains("attach"),
         "{error}"
     );
     assert!((Duration::from_millis(2500)..Duration::from_secs(9)).contains(&took), "{took:?}");

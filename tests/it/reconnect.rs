@@ -1,5 +1,6 @@
 //! Transfers whose connection breaks continue by themselves, unless they can't.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -89,6 +90,54 @@ fn a_connection_that_stays_broken_ends_in_its_time() {
     faulty.set(Fault { cut_up: Some(100), ..Fault::default() });
     let (_, took) = push("1s");
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn a_connection_that_is_lost_for_good_is_told_with_what_it_leaves() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let mut run = fleet.lariat();
+    run.args(["run", "web1", "--reconnect", "1s", "--", "echo up; exec sleep 60"]);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    run.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+    agent.signal(Signal::KILL);
+    let output = run.wait_with_output().unwrap();
+    let lost = "connection lost, and not back within 1 s (connection refused); ";
+    let told = String::from_utf8(output.stderr).unwrap();
+    let what = format!(
+        "lariat: run on web1 ({}): {lost}the command was running, and how it ended is not known; try: lariat attach web1 ",
+        agent.address
+    );
+    assert!(output.status.code() == Some(255) && told.starts_with(&what), "{told}");
+    agent.kill_and_restart();
+
+    let (source, there) = (fleet.path("source"), fleet.path("there/source"));
+    random_file(&source, 24 * MIB, 1);
+    for (more, then) in [
+        (&[][..], "run it again: only what is missing is sent\n"),
+        (
+            &["--inplace"][..],
+            "run it again: only what is missing is sent; a file that was there before is a mix of old and new until then\n",
+        ),
+    ] {
+        let _ = std::fs::remove_dir_all(fleet.path("there"));
+        std::fs::create_dir(fleet.path("there")).unwrap();
+        std::fs::write(&there, "old").unwrap();
+        let to = format!("web1:{}", there.display());
+        let mut push = fleet.lariat();
+        push.args(["push", "--reconnect", "1s", "--bwlimit", "4M", "--streams", "1"]).args(more);
+        let push = push.args([source.to_str().unwrap(), &to]).stderr(Stdio::piped()).spawn();
+        wait::until("a part of it to arrive", || {
+            let files = std::fs::read_dir(fleet.path("there")).unwrap().flatten();
+            let sizes = files.map(|file| file.metadata().map_or(0, |file| file.len()));
+            (sizes.max() > Some(2 * MIB)).then_some(())
+        });
+        agent.signal(Signal::KILL);
+        let output = push.unwrap().wait_with_output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.ends_with(&format!("{lost}{then}")), "{told}");
+        agent.kill_and_restart();
+    }
 }
 
 #[test]

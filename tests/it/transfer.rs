@@ -38,7 +38,7 @@ fn one_that_takes_too_long_is_named_and_what_was_done_counts() {
         assert_eq!((&object["ok"], &object["files"]), (&false.into(), &1.into()), "{object}");
         assert!(object["seconds"].as_f64().unwrap() >= 2.0, "{object}");
         let way = if push { "to" } else { "from" };
-        let error = format!("{verb} {} {way} web1: not done within 2 s; run", large.display());
+        let error = format!("{verb} {} {way} web1: timed out after 2 s; run", large.display());
         assert!(object["error"].as_str().unwrap().starts_with(&error), "{object}");
     }
 }

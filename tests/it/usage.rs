@@ -16,7 +16,7 @@ fn options_stand_anywhere_among_a_transfers_words() {
     assert_eq!(fs::read(fleet.path("back")).unwrap(), b"one\n");
 
     let error = fleet.fails(255, ["pull", &there]);
-    assert!(error.contains("pull: DEST is missing; try: lariat pull [OPTIONS] "), "{error}");
+    assert!(error.contains("pull: DEST is missing; try: lariat pull web1:"), "{error}");
     let output = fleet.run(["push", "--help"]);
     assert!(text(&output.stdout).contains("lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>\n"));
 }

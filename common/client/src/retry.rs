@@ -91,6 +91,12 @@ impl<'a> Retry<'a> {
         self.ask_first(request, stage).await
     }
 
+    /// How long the connection may be missing, if it was lost.
+    fn lost(&self) -> Option<Duration> {
+        let host = self.host;
+        (host.outage().is_on() && host.is_met()).then(|| host.reconnect())
+    }
+
     async fn ask_first(
         &mut self,
         request: &dyn First,
@@ -102,7 +108,7 @@ impl<'a> Retry<'a> {
             stage.set(Stage::Answer);
             return Ok(session);
         }
-        let began = Instant::now();
+        let (began, lost) = (Instant::now(), self.lost());
         loop {
             let error = match self.host.connect(request, stage).await {
                 Ok(session) => return Ok(session),
@@ -110,8 +116,11 @@ impl<'a> Retry<'a> {
             };
             let again = if self.host.is_awaited() { may_come_back } else { may_be_there };
             let is_late = began.elapsed() >= self.host.asking_limit();
-            if error.may_have_asked() || !again(&error) || is_late || !self.broke(false).await {
+            if error.may_have_asked() || !again(&error) || is_late {
                 return Err(error);
+            }
+            if !self.broke(false).await {
+                return Err(error.after_loss(lost));
             }
         }
     }
@@ -138,8 +147,12 @@ impl<'a> Retry<'a> {
                 return Err(error);
             }
             sent.set(true);
-            if !may_come_back(&error) || !self.broke(false).await {
+            if !may_come_back(&error) {
                 return Err(error);
+            }
+            let lost = self.lost();
+            if !self.broke(false).await {
+                return Err(error.after_loss(lost));
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Verb};
 use crate::fleet;
+use crate::key_first;
 use crate::shell_word::shell_word;
 use crate::target::{self, Chosen, Targets};
 use crate::template::Template;
@@ -92,6 +93,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    key_first::check("can", &args.name, &args.target, context)?;
     let action = args.action()?;
     let of_key = args.name.clone();
     let Args { name, target, user, json, timeout, connect, fanout, .. } = args;

@@ -111,7 +111,8 @@ struct Total {
 #[derive(Default)]
 struct Done {
     cleaned: Cleaned,
-    failures: Vec<Failure>,
+    /// What could not be read or removed, and where.
+    failures: Vec<CliError>,
 }
 
 /// The fields that the verb adds to a host's object.
@@ -129,11 +130,17 @@ impl HostWork for Cleaning {
         let HostContext { chosen, handle, outlet, .. } = host;
         let user = chosen.user(self.user.as_deref())?;
         let path = self.path.for_host(&chosen.host);
+        let there = match &user {
+            Some(user) => format!("on {} as {user}", chosen.host),
+            None => format!("on {}", chosen.host),
+        };
         let request = Clean { path, dry_run: self.dry_run, user };
-        tokio::select! {
-            done = ask(&handle, &request, self.limit) => done,
-            () = outlet.interrupted() => Err(Failed::interrupted()),
-        }
+        let (cleaned, failures) = tokio::select! {
+            done = ask(&handle, &request, self.limit) => done?,
+            () = outlet.interrupted() => return Err(Failed::interrupted()),
+        };
+        let failures = failures.into_iter().map(|failure| CliError::from(failure).during(&there));
+        Ok(Done { cleaned, failures: failures.collect() })
     }
 
     fn report(
@@ -148,7 +155,7 @@ impl HostWork for Cleaning {
                 total.cleaned.files += cleaned.files;
                 total.cleaned.bytes += cleaned.bytes;
                 let end = if failures.is_empty() { End::Ok } else { End::Errored };
-                (end, cleaned, failures.into_iter().map(CliError::from).collect())
+                (end, cleaned, failures)
             }
             Err(Failed { end, error }) => (end, Cleaned::default(), vec![error]),
         };
@@ -201,7 +208,7 @@ async fn ask(
     handle: &HostHandle,
     request: &Clean,
     limit: Option<Duration>,
-) -> Result<Done, Failed> {
+) -> Result<(Cleaned, Vec<Failure>), Failed> {
     let work = async {
         let mut retry = Retry::new(handle);
         loop {
@@ -223,7 +230,7 @@ async fn ask(
     within(limit, handle, work).await
 }
 
-async fn answer(Session { link, .. }: &mut Session) -> Result<Done, Broken> {
+async fn answer(Session { link, .. }: &mut Session) -> Result<(Cleaned, Vec<Failure>), Broken> {
     let mut failures = Vec::new();
     loop {
         let frame = link.next().await?.ok_or(LinkError::Cut)?;
@@ -231,7 +238,7 @@ async fn answer(Session { link, .. }: &mut Session) -> Result<Done, Broken> {
             Missed::KIND if failures.len() < MOST_FAILURES => {
                 failures.push(link.reader.message::<Missed>()?.failure);
             }
-            Cleaned::KIND => return Ok(Done { cleaned: link.reader.message()?, failures }),
+            Cleaned::KIND => return Ok((link.reader.message()?, failures)),
             Failure::KIND => return Err(Broken::Failed(link.reader.message()?)),
             other => return Err(LinkError::Unexpected(other).into()),
         }

@@ -86,10 +86,7 @@ struct Added {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let chosen = args
-        .target
-        .plain()
-        .ok_or_else(|| CliError::new(format!("forward: {} names several hosts", args.target)))?;
+    let chosen = args.target.one("forward", "ports lead through one")?;
     let Args { outward, socks, inward, .. } = args;
     let specs = Specs { local: outward.clone(), dynamic: socks.clone(), remote: inward.clone() };
     let handle = settle::host(context, &args.connect, &chosen)?;

@@ -15,6 +15,14 @@ const BUILTINS: [&[u8]; 16] = [
     b"source", b"trap", b"ulimit", b"umask", b"while",
 ];
 
+/// The variable that a shell would set for a word like `A=1`.
+fn assigned(word: &[u8]) -> Option<&str> {
+    let name = word.split(|&byte| byte == b'=').next().filter(|name| name.len() < word.len())?;
+    let is_name = |c: &u8| c.is_ascii_alphanumeric() || *c == b'_';
+    let begins = name.first().is_some_and(|first| !first.is_ascii_digit());
+    std::str::from_utf8(name).ok().filter(|_| begins && name.iter().all(is_name))
+}
+
 /// The error for a command that could not be started on a host.
 pub(super) fn error(request: &Run, errno: i32, host: &HostName) -> CliError {
     let error = CliError::from(not_run(request, errno));
@@ -25,6 +33,12 @@ pub(super) fn error(request: &Run, errno: i32, host: &HostName) -> CliError {
     }
     let line: Vec<String> = words.iter().map(|word| escape(word)).collect();
     let line = shell_word(&line.join(" "));
+    if let Some(name) = assigned(program) {
+        let what = format!("{name}=... sets a variable in a shell, and here it is no program");
+        let variable = shell_word(&escape(program));
+        return CliError::new(what)
+            .hint(format!("--env {variable}, or one quoted word: lariat run {host} -- {line}"));
+    }
     if BUILTINS.contains(&program) {
         let what = format!("{} is a builtin of the shell, and no program", escape(program));
         return CliError::new(what).hint(format!("one quoted word: lariat run {host} -- {line}"));

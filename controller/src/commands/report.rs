@@ -47,7 +47,8 @@ pub(crate) fn error(
 
 fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) -> Option<CliError> {
     let name = handle.name();
-    let on = format!("{verb} on {name}");
+    let user = request.user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
+    let on = format!("{verb} on {name}{user}");
     Some(match outcome {
         Outcome::Ended(End::TimedOut) => timed_out(request)?.during(name),
         Outcome::Ended(End::NotRun(errno)) => not_run::error(request, *errno, name).during(on),
@@ -71,11 +72,10 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
         }
         Outcome::Overdue => {
             let limit = Duration::from_millis(request.timeout_ms.unwrap_or_default());
-            let message = format!(
-                "it did not end within {} s, and the host does not say that it has: the command may still run there",
-                limit.as_secs_f32()
-            );
-            CliError::new(message).during(on).hint(attach(handle, request))
+            let error = CliError::timed_out(limit).during(on);
+            let error = error
+                .and("the host does not say that the command has ended: it may still run there");
+            error.hint(attach(handle, request))
         }
         // The error names the host and its address, and whether the command may have run.
         Outcome::Failed(error @ RunError::Connect(..)) => {
@@ -83,7 +83,8 @@ fn failure(verb: &str, outcome: &Outcome, handle: &HostHandle, request: &Run) ->
             found_again(line, error, handle, request)
         }
         Outcome::Failed(error) => {
-            let line = CliError::from(error).during(format!("{verb} on {}", handle.place()));
+            let user = if let RunError::Failed(_) = error { user } else { String::new() };
+            let line = CliError::from(error).during(format!("{verb} on {}{user}", handle.place()));
             found_again(line, error, handle, request)
         }
     })
@@ -126,10 +127,7 @@ pub(crate) fn json_error(
     request: &Run,
 ) -> Option<CliError> {
     match outcome {
-        Outcome::Ended(End::TimedOut) => request.timeout_ms.map(|ms| {
-            let limit = Duration::from_millis(ms).as_secs_f32();
-            CliError::new(format!("it did not end within {limit} s"))
-        }),
+        Outcome::Ended(End::TimedOut) => timed_out(request),
         Outcome::Left { running: false, .. } => Some(fanout::End::NotStarted.error()),
         _ => error("run", outcome, handle, request),
     }
@@ -137,8 +135,7 @@ pub(crate) fn json_error(
 
 /// The error for an exceeded time limit.
 fn timed_out(request: &Run) -> Option<CliError> {
-    let limit = Duration::from_millis(request.timeout_ms?).as_secs_f32();
-    Some(CliError::new(format!("timed out after {limit} s")).counting_as(fanout::End::TimedOut))
+    Some(CliError::timed_out(Duration::from_millis(request.timeout_ms?)))
 }
 
 /// The id of a detached job that is running, or may be.

@@ -81,7 +81,6 @@ pub(crate) async fn within<T>(
     let Some(limit) = limit else { return work.await };
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         host.outage().give_up();
-        let error = CliError::new(format!("no answer within {} s", limit.as_secs_f32()));
-        Err(Failed { end: End::TimedOut, error: error.during(host.place()) })
+        Err(CliError::timed_out(limit).during(host.place()).into())
     })
 }

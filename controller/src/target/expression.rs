@@ -88,6 +88,14 @@ impl Targets {
         }
     }
 
+    /// The one host of a plain name, for a verb that is for one, as `why` says.
+    pub(crate) fn one(&self, verb: &str, why: &str) -> Result<Chosen, CliError> {
+        self.plain().ok_or_else(|| {
+            let what = format!("{verb}: {self} names several hosts, and {why}");
+            CliError::new(what).hint(format!("lariat hosts {}", self.quoted()))
+        })
+    }
+
     /// The selected hosts of the inventory, each once: term by term, each in natural order. A term, a member of
     /// a range, an excluded term or an intersection that matches no host is an error.
     pub(crate) fn select(&self, inventory: &Inventory) -> Result<Vec<Chosen>, CliError> {

@@ -24,10 +24,13 @@ use crate::fanout::{End, HostContext, Outlet};
 use crate::progress::{ItemProgress, Meter, Single};
 
 /// Appended to the error of a transfer that can be resumed.
-const AGAIN: &str = "run it again: only what is missing is sent";
+const RESUME: &str = "run it again: only what is missing is sent";
+
+/// Appended to the error of one of which nothing is kept.
+const AGAIN: &str = "run it again";
 
 /// Appended to the error of an interrupted transfer that writes in place.
-const MIXED: &str = "the file there is a mix of old and new until it is run again";
+const MIXED: &str = "a file that was there before is a mix of old and new until then";
 
 /// One file to transfer.
 pub(crate) trait Item {
@@ -49,9 +52,9 @@ pub(crate) trait Item {
         moved: &mut Moved,
     ) -> Result<(), AttemptError>;
 
-    /// Words the error of the last attempt.
-    fn said(&self, error: AttemptError) -> CliError {
-        said(error)
+    /// Words the error of the last attempt, with which existing files were to be overwritten `in_place` or not.
+    fn said(&self, error: AttemptError, in_place: bool) -> CliError {
+        said(error, in_place)
     }
 
     /// Whether another attempt can follow one that broke after this much.
@@ -111,6 +114,8 @@ pub(crate) struct Files<'a> {
     doing: Option<String>,
     /// The prefix of errors that happened on the host.
     there: String,
+    /// Nothing of the file in progress is kept: it comes from a stream, or goes into one.
+    is_stream: bool,
     tally: Tally,
 }
 
@@ -134,7 +139,8 @@ impl<'a> Files<'a> {
         };
         let single = single.map(Rc::new);
         let part = (meter.counts().parts == 0).then_some((0, 1));
-        Self { transfers, in_place, outlet, meter, single, part, doing: None, there, tally }
+        let (doing, is_stream) = (None, false);
+        Self { transfers, in_place, outlet, meter, single, part, doing, there, is_stream, tally }
     }
 
     /// Says how many files there are.
@@ -142,6 +148,11 @@ impl<'a> Files<'a> {
         if let Some((_, parts)) = &mut self.part {
             *parts = count;
         }
+    }
+
+    /// Adds a note for the end.
+    pub(crate) fn note(&mut self, note: String) {
+        self.tally.note(note);
     }
 
     /// Runs `work` to its end and returns the tally. What is still in progress after `limit` is cancelled.
@@ -170,18 +181,23 @@ impl<'a> Files<'a> {
         };
         self.transfers.host().outage().give_up();
         let error = match ended {
-            Early::TimeOver(limit) => {
-                CliError::new(format!("not done within {} s", limit.as_secs_f32()))
-            }
+            Early::TimeOver(limit) => CliError::timed_out(limit),
             Early::Signal(_) => CliError::new("interrupted"),
         };
-        let error = if self.in_place { error.and(MIXED) } else { error }.next(AGAIN);
+        let error = error.next(self.again(self.in_place));
         let error = self.doing.iter().fold(error, CliError::during);
         match ended {
             Early::TimeOver(_) => self.tally.timed_out(error),
             Early::Signal(number) => self.tally.interrupted(number, error),
         }
         self.tally
+    }
+
+    /// What to do after a transfer that was cut. `mixed`: it may have begun to overwrite the file.
+    fn again(&self, mixed: bool) -> String {
+        let has_begun = self.meter.counts().there > 0;
+        let again = if has_begun && !self.is_stream { RESUME } else { AGAIN };
+        if has_begun && mixed { format!("{again}; {MIXED}") } else { again.to_owned() }
     }
 
     /// Transfers one file; `what` describes it in an error. Later files are transferred even if it fails.
@@ -207,6 +223,7 @@ impl<'a> Files<'a> {
             single.item(shown(OsStr::from_bytes(item.name())).to_string());
         }
         let live = self.single.as_deref().map(Single::live);
+        self.is_stream = !item.can_be_left();
         let progress = ItemProgress::new(self.meter, live);
         let counted = &mut Counted { item: &mut *item, progress: &progress };
         let moved = self.transfers.run(counted).await;
@@ -215,25 +232,36 @@ impl<'a> Files<'a> {
                 self.tally.arrived(moved);
                 let doing = self.doing.clone().unwrap_or_default();
                 let remarks = item.remarks();
-                let Self { there, tally, .. } = self;
-                tally.remark(remarks, |(side, error)| on(there, side, error).during(&doing));
+                let Self { there, tally, in_place, .. } = self;
+                tally.remark(remarks, |(side, failure)| {
+                    on(there, side, advised(failure, *in_place)).during(&doing)
+                });
                 return Ok(());
             }
             Err(gave_up) => gave_up,
         };
         self.tally.no_reader |= matches!(error, AttemptError::NoReader);
         let (end, side) = (failed_end(&error), side(&error));
+        let is_lost = matches!(&error, AttemptError::Connect(error) if error.is_loss());
         let error = match reason {
             Reason::Flapping(times) => CliError::new(format!(
                 "the connection broke {times} times in a row after less than 512 KiB"
             )),
             Reason::Final | Reason::Outage => {
-                let error = item.said(error);
+                let error = item.said(error, self.in_place);
                 side.into_iter().fold(error, |error, side| on(&self.there, side, error))
             }
         };
-        let error = if self.in_place && begun { error.and(MIXED) } else { error };
-        Err((end, if reason == Reason::Final { error } else { error.next(AGAIN) }))
+        let mixed = self.in_place && begun;
+        let reason = if is_lost { Reason::Outage } else { reason };
+        Err((
+            end,
+            match reason {
+                Reason::Final if mixed => error.next(format!("{AGAIN}; {MIXED}")),
+                Reason::Final => error,
+                Reason::Outage | Reason::Flapping(_) => error.next(self.again(mixed)),
+            },
+        ))
     }
 }
 
@@ -274,8 +302,8 @@ pub(crate) fn failed_end(error: &AttemptError) -> End {
     }
 }
 
-/// Words the error of an attempt.
-pub(crate) fn said(error: AttemptError) -> CliError {
+/// Words the error of an attempt, with which existing files were to be overwritten `in_place` or not.
+pub(crate) fn said(error: AttemptError, in_place: bool) -> CliError {
     match error {
         AttemptError::Connect(error) => error.into(),
         AttemptError::NoReader => CliError::no_reader(),
@@ -287,14 +315,14 @@ pub(crate) fn said(error: AttemptError) -> CliError {
             TransferError::Remote(failure)
             | TransferError::Local(failure)
             | TransferError::Missed(failure),
-        ) => advised(failure),
+        ) => advised(failure, in_place),
         AttemptError::Transfer(error) => error.into(),
         error @ (AttemptError::Stopped | AttemptError::AbortedByFile) => error.into(),
     }
 }
 
-/// Words a failure, with advice if a file can't be replaced but perhaps overwritten in place.
-pub(crate) fn advised(failure: Failure) -> CliError {
+/// Words a failure, with advice, such as to overwrite a file that can't be replaced.
+fn advised(failure: Failure, in_place: bool) -> CliError {
     use rustix::io::Errno;
     let Cause::Os(errno) = failure.cause else { return failure.into() };
     let is_one_of = |all: &[Errno]| all.iter().any(|one| one.raw_os_error() == errno);
@@ -316,8 +344,8 @@ pub(crate) fn advised(failure: Failure) -> CliError {
     if is_one_of(&[Errno::NOSPC, Errno::DQUOT]) {
         return error.next(format!("make room, and {AGAIN}"));
     }
-    if cant_be_replaced {
-        return error.next("--inplace writes into a file that is there instead of replacing it");
+    if cant_be_replaced && !in_place {
+        return error.next("if the file exists, --inplace writes into it instead of replacing it");
     }
     error
 }

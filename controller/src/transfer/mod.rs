@@ -7,6 +7,7 @@ mod files;
 mod listing;
 mod mode;
 mod options;
+mod overlap;
 mod report;
 mod rules;
 mod tree;
@@ -20,16 +21,18 @@ use std::time::Instant;
 use lariat_base::escape::escape;
 use lariat_client::transfer::Moved;
 use lariat_engine::tree::Side;
+use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::transfer::Hash;
 use lariat_wire::protocol::tree::Changed;
 
 use crate::error::CliError;
 use crate::fanout::End;
 pub(crate) use destination::check_sources;
-pub(crate) use direction::no_remote_path;
+pub(crate) use direction::{check_local, check_local_dest, no_remote_path};
 pub(crate) use files::{Files, HERE, Item, failed_end, said};
 pub(crate) use listing::Listing;
 pub(crate) use options::{TransferOptions, not_a_directory};
+pub(crate) use overlap::{Taken, taken};
 use rules::Rules;
 pub(crate) use tree::{Remarks, TreeWatch};
 pub(crate) use work::{TransferJob, TransferWork};
@@ -130,14 +133,21 @@ impl Tally {
     pub(crate) fn remark(
         &mut self,
         remarks: Remarks,
-        worded: impl Fn((Side, CliError)) -> CliError,
+        worded: impl Fn((Side, Failure)) -> CliError,
     ) {
+        let taken = remarks.told_taken();
         let Remarks { missed, skipped, more, .. } = remarks;
         self.errors.extend(missed.into_iter().map(worded));
+        self.notes.extend(taken);
         self.notes.extend(skipped);
         if more > 0 {
             self.errors.push(CliError::new(format!("{more} more names failed")));
         }
+    }
+
+    /// Adds a note, which is no failure.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// A file failed; the others continue.
@@ -188,20 +198,19 @@ impl Tally {
     }
 }
 
-/// Removes a transfer's last word, which is the destination and is called `name`. Clap can't separate it from
-/// the sources if an option stands between them.
+/// Removes a transfer's last word, which is the destination. Clap can't separate it from the sources if an option
+/// stands between them. Without it, `missing` says from the only word what is missing, and what to type.
 pub(crate) fn last_word(
     words: &mut Vec<OsString>,
-    name: &str,
-    usage: &str,
+    missing: impl FnOnce(&OsStr) -> (&'static str, String),
 ) -> Result<OsString, CliError> {
     if let [_, .., _] = words.as_slice()
         && let Some(last) = words.pop()
     {
         return Ok(last);
     }
-    let verb = usage.split(' ').nth(1).unwrap_or_default();
-    Err(CliError::new(format!("{verb}: {name} is missing")).hint(usage))
+    let (name, line) = missing(words.first().map(OsString::as_os_str).unwrap_or_default());
+    Err(CliError::new(format!("{name} is missing")).hint(line))
 }
 
 /// Adds advice to the error of a missing source that contains a glob.

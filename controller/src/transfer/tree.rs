@@ -9,8 +9,7 @@ use lariat_wire::protocol::failure::{Failure, FileKind};
 use lariat_wire::protocol::tree::{Change, ChangeKind};
 
 use super::Listing;
-use super::files::advised;
-use crate::error::CliError;
+use super::overlap::left_out;
 use crate::progress::ItemProgress;
 
 /// Most failures that are reported one by one, and most skipped names.
@@ -20,16 +19,24 @@ const TOLD: usize = 1000;
 #[derive(Default)]
 pub(crate) struct Remarks {
     /// Failures, and on which end they happened.
-    pub(crate) missed: Vec<(Side, CliError)>,
+    pub(crate) missed: Vec<(Side, Failure)>,
     /// Skipped names.
     pub(crate) skipped: Vec<String>,
     /// The number of further failures.
     pub(crate) more: usize,
     /// Whether a dropped ACL was reported.
     told_acl: bool,
+    /// What `taken` is of, the first name, and how many there are.
+    taken: Option<(String, String, usize)>,
 }
 
 impl Remarks {
+    /// Says which names an earlier source has.
+    pub(crate) fn told_taken(&self) -> Option<String> {
+        let (what, first, count) = self.taken.as_ref()?;
+        Some(left_out(what, first, count - 1, "an earlier source"))
+    }
+
     /// Reports, once, that an ACL is not copied. The path is empty for the source itself.
     pub(crate) fn acl_dropped(&mut self, what: &str, path: &[u8]) {
         if !std::mem::replace(&mut self.told_acl, true) {
@@ -96,7 +103,7 @@ impl Watch for TreeWatch<'_> {
             return;
         }
         let side = if self.there.contains(failure) { Side::There } else { side };
-        remarks.missed.push((side, advised(failure.clone())));
+        remarks.missed.push((side, failure.clone()));
     }
 
     fn skipped(&self, path: &[u8], kind: FileKind) {
@@ -111,6 +118,12 @@ impl Watch for TreeWatch<'_> {
             let note = format!("{}: {}: a {what} is not copied", self.what, escape(path));
             remarks.skipped.push(note);
         }
+    }
+
+    fn taken(&self, path: &[u8]) {
+        let mut remarks = self.remarks.borrow_mut();
+        let first = || (self.what.to_owned(), escape(path), 0);
+        remarks.taken.get_or_insert_with(first).2 += 1;
     }
 
     fn acl_dropped(&self, path: &[u8]) {

@@ -143,7 +143,7 @@ impl Line<'_> {
         if !word.starts_with('-') {
             return Some(self.extra(word));
         }
-        let is_number = word.bytes().nth(1).is_some_and(|byte| byte.is_ascii_digit());
+        let is_number = word.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         if let Some(option) =
             self.before(word).filter(|before| is_number && before.starts_with('-'))
         {

@@ -63,6 +63,7 @@ impl Connector {
             place: peer.place(),
             stage: stage.get(),
             cause: Box::new(cause),
+            lost: None,
         })
     }
 

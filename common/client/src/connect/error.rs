@@ -13,7 +13,7 @@ use crate::dial::DialError;
 
 /// A host could not be reached, or one end refused the other.
 #[derive(Debug, thiserror::Error)]
-#[error("{host}{}: {cause}", way(via.as_deref(), place))]
+#[error("{host}{}: {}", way(via.as_deref(), place), self.told())]
 pub struct ConnectError {
     /// The host.
     pub host: HostName,
@@ -25,6 +25,8 @@ pub struct ConnectError {
     #[source]
     pub cause: Box<Cause>,
     pub(super) stage: Stage,
+    /// There was a connection, which was lost, and the attempts to replace it were given up after this time.
+    pub(crate) lost: Option<Duration>,
 }
 
 /// How the host was to be reached, behind its name.
@@ -33,6 +35,25 @@ pub(crate) fn way(via: Option<&str>, place: &str) -> String {
 }
 
 impl ConnectError {
+    /// The connection to the host was lost before, and was not back within this time.
+    pub(crate) fn after_loss(self, limit: Option<Duration>) -> Self {
+        Self { lost: limit, ..self }
+    }
+
+    /// Whether there was a connection, which was lost and did not come back in its time.
+    pub fn is_loss(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    fn told(&self) -> String {
+        let cause = self.cause.to_string();
+        let Some(limit) = self.lost else { return cause };
+        // Advice for a host that has never answered is of no use here.
+        let cause = cause.split("; ").next().unwrap_or_default();
+        let cause = cause.strip_prefix("connect: ").unwrap_or(cause);
+        format!("connection lost, and not back within {} s ({cause})", limit.as_secs_f32())
+    }
+
     /// Whether one end refused the other, so that the same attempt fails again.
     pub fn is_refusal(&self) -> bool {
         match &*self.cause {

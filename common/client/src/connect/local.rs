@@ -42,6 +42,7 @@ pub(crate) async fn connect(
         place: socket.display().to_string(),
         stage: stage.get(),
         cause: Box::new(cause),
+        lost: None,
     })
 }
 

@@ -209,6 +209,7 @@ fn every_failure_tells_what_was_sent_and_whether_the_host_answered() {
         place: "127.0.0.1:7433".to_owned(),
         cause: Box::new(Cause::Cut(stage)),
         stage,
+        lost: None,
     };
     let known = [Stage::Connect, Stage::Tls, Stage::Login, Stage::Answer]
         .map(error)

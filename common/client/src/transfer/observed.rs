@@ -98,6 +98,10 @@ impl Watch for ObservedTree<'_> {
         self.watch.skipped(path, kind);
     }
 
+    fn taken(&self, path: &[u8]) {
+        self.watch.taken(path);
+    }
+
     fn acl_dropped(&self, path: &[u8]) {
         self.watch.acl_dropped(path);
     }

@@ -8,7 +8,7 @@ use lariat_base::name::{KeyId, TransferId};
 use lariat_engine::confined::Base;
 use lariat_engine::destination::Place;
 use lariat_engine::tree::{
-    BadGlob, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, receive_dry_run,
+    BadGlob, Brought, Counts, FileDryRun, Filter, TreeArrival, TreeTarget, Watch, receive_dry_run,
     receive_tree,
 };
 use lariat_engine::{
@@ -48,6 +48,8 @@ pub struct FetchOptions {
     pub file_only: bool,
     /// What the operator sets on received files.
     pub overrides: ResolvedOverrides,
+    /// The names of the sources so far, if several go to one destination.
+    pub brought: Option<Brought>,
 }
 
 /// The destination of a source, which may be a file or a directory.
@@ -169,6 +171,10 @@ impl Fetch {
         }
         if matches!(answer, Answer::File(_)) && !self.options.tree.only.is_empty() {
             return Err(AttemptError::NotADirectory);
+        }
+        if let (Answer::File(_), Some(brought)) = (&answer, &self.options.brought) {
+            // A later source's file of this name is passed over.
+            brought.bring(b"", false);
         }
         match answer {
             Answer::LeftOut => Ok(()),
@@ -316,7 +322,8 @@ impl Fetch {
         target.lock()?;
         let (filter, overrides) = (self.filter.clone(), self.options.overrides.clone());
         let avoid = self.avoided.files.clone();
-        Ok(TreeArrival::new(target, root, options, filter, overrides, avoid))
+        let arrival = TreeArrival::new(target, root, options, filter, overrides, avoid);
+        Ok(arrival.after(self.options.brought.clone()))
     }
 
     /// Whether another attempt can follow one that broke after this much: output to stdout can't be repeated.

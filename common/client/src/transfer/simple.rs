@@ -72,6 +72,7 @@ pub async fn pull_file(
         tree: TreeOptions::default(),
         file_only: true,
         overrides: ResolvedOverrides::default(),
+        brought: None,
     };
     let dest = dest.as_os_str().as_bytes();
     let fetch = Fetch::new(source, Some(dest), host.key(), options)?.over(Streams::Auto, host);

@@ -63,6 +63,13 @@ impl Attributes {
         self.mode_matches(stat) && mtime(stat) == self.mtime && self.owner_matches(stat)
     }
 
+    /// Takes those that an existing directory has.
+    pub(crate) fn keep(&mut self, stat: &Stat) {
+        (self.mode, self.mtime) = (stat.st_mode & SPECIAL, mtime(stat));
+        (self.uid, self.gid) = (None, None);
+        (self.xattrs, self.acls) = (None, None);
+    }
+
     /// Whether the mode of an existing name would stay.
     pub(crate) fn mode_matches(&self, stat: &Stat) -> bool {
         stat.st_mode & SPECIAL == self.mode_for(stat)

@@ -1,6 +1,7 @@
 //! A tree that is about to be received.
 
 use super::avoid::Avoid;
+use super::brought::Brought;
 use super::filter::Filter;
 use super::receive_lanes::ReceiveTree;
 use super::target::TreeTarget;
@@ -23,6 +24,8 @@ pub struct TreeArrival {
     pub(super) overrides: ResolvedOverrides,
     /// Files that are not tried again.
     pub(super) avoid: Avoid,
+    /// The names of the pull's sources so far, if there are several.
+    pub(super) brought: Option<Brought>,
     /// Further connections that bring a part of it.
     pub(super) lanes: Option<Lanes<ReceiveTree>>,
     /// Lanes on the further connections, which bring chunks of one of the tree's large files.
@@ -39,8 +42,14 @@ impl TreeArrival {
         overrides: ResolvedOverrides,
         avoid: Avoid,
     ) -> Self {
-        let (lanes, file_lanes) = (None, Lanes::default());
-        Self { target, root, options, filter, overrides, avoid, lanes, file_lanes }
+        let (lanes, file_lanes, brought) = (None, Lanes::default(), None);
+        Self { target, root, options, filter, overrides, avoid, brought, lanes, file_lanes }
+    }
+
+    /// Passes over names that an earlier source has brought.
+    #[must_use]
+    pub fn after(self, brought: Option<Brought>) -> Self {
+        Self { brought, ..self }
     }
 
     /// Lets these lanes bring a part of it.

@@ -64,6 +64,8 @@ pub(super) struct Comparing<'a> {
     pub(super) weight: usize,
     /// The entry said that its ACL is dropped.
     pub(super) acl_reported: bool,
+    /// It is a directory that an earlier source has brought.
+    pub(super) is_shared: bool,
     pub(super) decided: &'a mut Decided,
 }
 
@@ -97,6 +99,15 @@ impl Comparing<'_> {
         if let (Some(directory), Some(stat)) = (&self.directory.directory, &there) {
             let (wanted, is) = (self.attributes.mtime, attributes::mtime(stat));
             self.attributes.mtime = self.comparer.times.as_stored(directory, wanted, is);
+        }
+        match &there {
+            Some(stat) if self.is_shared => self.attributes.keep(stat),
+            // A dry run has told that it would be made.
+            None if self.is_shared && self.comparer.options.dry_run => {
+                *state = DirectoryState::Imagined;
+                return Ok(Answer::Nothing);
+            }
+            _ => {}
         }
         let verdict = verdict(&entry.what, &self.attributes, there.as_ref());
         match &entry.what {

@@ -16,6 +16,8 @@ pub(super) struct Decided {
     pub(super) weight: usize,
     pub(super) changes: Vec<Change>,
     pub(super) skipped: Vec<(Vec<u8>, FileKind)>,
+    /// Names that an earlier source has brought.
+    pub(super) taken: Vec<Vec<u8>>,
     /// Names whose ACLs are not transferred.
     pub(super) without_acl: Vec<Vec<u8>>,
     /// Files that are up to date, or in a dry run all files, and their bytes.

@@ -2,13 +2,14 @@
 //! does not list them. Both ends apply the filter: an excluded name is not sent, refused if it is sent all the
 //! same, and not removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::Stat;
 
 use lariat_wire::protocol::tree::Rule;
 
@@ -28,6 +29,17 @@ pub struct Filter {
     rules: Gitignore,
     /// The paths of `--files-from`. Empty if everything is sent.
     only: Arc<BTreeSet<Vec<u8>>>,
+    /// What earlier sources send.
+    earlier: Arc<Earlier>,
+}
+
+/// What earlier sources send to the same destination, by paths relative to the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Paths that the sender passes over.
+    pub taken: BTreeSet<Vec<u8>>,
+    /// Directories that earlier sources have too, by absolute paths: their attributes are sent.
+    pub shared: BTreeMap<Vec<u8>, PathBuf>,
 }
 
 /// Why globs are refused.
@@ -70,7 +82,25 @@ impl Filter {
             builder.add_line(None, &line).map_err(bad)?;
         }
         let rules = builder.build().map_err(|why| BadGlob::Unread { glob: String::new(), why })?;
-        Ok(Self { rules, only: Arc::new(only.iter().cloned().collect()) })
+        Ok(Self { rules, only: Arc::new(only.iter().cloned().collect()), earlier: Arc::default() })
+    }
+
+    /// Leaves to earlier sources what they send.
+    #[must_use]
+    pub fn after(self, earlier: Earlier) -> Self {
+        Self { earlier: Arc::new(earlier), ..self }
+    }
+
+    /// The attributes of a directory that an earlier source has too.
+    pub(super) fn attributes_of(&self, path: &[u8]) -> Option<Stat> {
+        rustix::fs::stat(self.earlier.shared.get(path)?).ok()
+    }
+
+    /// Whether a path, relative to the root, or a directory on the way to it, is excluded.
+    pub fn excludes_below(&self, path: &[u8], is_directory: bool) -> bool {
+        let parents = (0..path.len()).filter(|&at| path[at] == b'/');
+        parents.into_iter().any(|end| self.excludes(&path[..end], true))
+            || self.excludes(path, is_directory)
     }
 
     /// The paths of `--files-from`. Empty if everything is sent.
@@ -81,7 +111,9 @@ impl Filter {
     /// Whether a path, relative to the root, is excluded. Everything in an excluded directory is excluded too, and
     /// must not be passed to this.
     pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
-        self.rules_out(path, is_directory) || !self.is_listed(path, is_directory)
+        self.earlier.taken.contains(path)
+            || self.rules_out(path, is_directory)
+            || !self.is_listed(path, is_directory)
     }
 
     /// Whether the rules exclude a path, listed or not.
@@ -148,6 +180,19 @@ mod tests {
         let judge = |path: &str| rules.excludes_file(Path::new(path));
         assert!(judge("a.o") && judge("/srv/a.o") && judge("down/top"));
         assert!(!judge("keep.o") && !judge("a.o/a.c") && !judge("dir") && !judge(".."));
+    }
+
+    #[test]
+    fn paths_are_passed_over_and_what_is_in_an_excluded_directory_is_excluded() {
+        let earlier = Earlier { taken: [b"a/b".to_vec()].into(), ..Earlier::default() };
+        let rules = filter(&[(false, "dir/")]).after(earlier);
+        assert!(rules.excludes(b"a/b", false) && rules.excludes(b"a/b", true));
+        assert!(!rules.excludes(b"b", false) && !rules.excludes(b"a", true));
+        for (path, excluded) in
+            [("dir/x", true), ("x/dir/y/z", true), ("a/b/c", true), ("a/c", false)]
+        {
+            assert_eq!(rules.excludes_below(path.as_bytes(), false), excluded, "{path}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use super::avoid::Avoid;
+use super::brought::{Brought, Place};
 use super::compare::{Comparer, Comparing, OpenDirectory};
 use super::decided::{BadManifest, Decided, DirectoryState};
 use super::deferred::{Deferred, Directory};
@@ -37,6 +38,8 @@ pub(super) struct Manifest {
     current: Option<Current>,
     /// The root's attributes and state, until it was compared.
     root: Option<(Attributes, DirectoryState)>,
+    /// The names of the pull's sources so far, if there are several.
+    brought: Option<Brought>,
 }
 
 /// The directory whose entries arrive now.
@@ -62,7 +65,19 @@ impl Manifest {
         let (times, deferred) = (DiskTimes::default(), Deferred::new(memory));
         let comparer = Comparer { shared, options, avoid, times, deferred };
         let (order, root) = (Order::new(state), Some((attributes, state)));
-        Self { comparer, filter, translator, order, current: None, root }
+        Self { comparer, filter, translator, order, current: None, root, brought: None }
+    }
+
+    /// Passes over names that an earlier source has brought.
+    pub(super) fn after(self, brought: Option<Brought>) -> Self {
+        let mut root = self.root;
+        if let (Some((attributes, _)), Some(brought)) = (&mut root, &brought)
+            && brought.bring(b"", true) == Place::Shared
+            && let Ok(stat) = self.comparer.shared.root.stat_self()
+        {
+            attributes.keep(&stat);
+        }
+        Self { root, brought, ..self }
     }
 
     /// Compares the root itself, which is reported first.
@@ -207,6 +222,16 @@ impl Manifest {
         if self.filter.excludes(&path, entry.what == What::Directory) {
             return Err(BadManifest::Wrong("it sent a name that is excluded"));
         }
+        let is_directory = entry.what == What::Directory;
+        let place = self.brought.as_ref().map(|brought| brought.bring(&path, is_directory));
+        if place == Some(Place::Taken) {
+            if is_directory {
+                self.order.descend(DirectoryState::Lost);
+            }
+            decided.taken.push(path);
+            decided.weight += weight;
+            return Ok(Answer::Nothing);
+        }
         let is_file = matches!(entry.what, What::File { .. });
         let metadata = std::mem::take(&mut entry.metadata);
         let acl_reported = metadata.acls == Acls::Dropped;
@@ -224,6 +249,7 @@ impl Manifest {
             attributes,
             weight,
             acl_reported,
+            is_shared: place == Some(Place::Shared),
             decided,
         };
         let answer = match comparing.answer(&entry, &mut state) {

@@ -21,6 +21,7 @@
 mod arrival;
 mod arrivals;
 mod avoid;
+mod brought;
 mod changed_disks;
 mod compare;
 mod content;
@@ -65,8 +66,9 @@ mod writer;
 
 pub use arrival::TreeArrival;
 pub use avoid::Avoid;
+pub use brought::Brought;
 pub use dry_run::{FileDryRun, receive_dry_run, send_dry_run};
-pub use filter::{BadGlob, Filter};
+pub use filter::{BadGlob, Earlier, Filter};
 pub use receive::receive_tree;
 pub(crate) use receive_lane::receive_lane;
 pub(crate) use receive_lanes::ReceiveTree;

@@ -70,8 +70,17 @@ impl<'a> Receiver<'a> {
         counts: &'a mut Counts,
         memory: &Memory,
     ) -> std::io::Result<Self> {
-        let TreeArrival { target, root, options, filter, overrides, avoid, lanes, file_lanes } =
-            arrival;
+        let TreeArrival {
+            target,
+            root,
+            options,
+            filter,
+            overrides,
+            avoid,
+            brought,
+            lanes,
+            file_lanes,
+        } = arrival;
         let TreeTarget { path, state, .. } = &target;
         let (path, state) = (path.clone(), *state);
         if root.metadata.acls == Acls::Dropped {
@@ -83,7 +92,8 @@ impl<'a> Receiver<'a> {
         let replacements = Arc::new(Replacements::new(Arc::clone(&shared)));
         let (dry_run, max_delete, seed) = (options.dry_run, options.max_delete, options.seed);
         let manifest =
-            Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory);
+            Manifest::new(Arc::clone(&shared), options, filter.clone(), avoid, root, state, memory)
+                .after(brought);
         let workers = Workers::start(manifest, &shared, &replacements)?;
         let arrivals = Arrivals::new(shared, replacements, workers.jobs.clone(), seed, file_lanes);
         let arrivals = Arc::new(arrivals);
@@ -194,8 +204,18 @@ impl<'a> Receiver<'a> {
         link: &mut Link<S>,
         decided: Decided,
     ) -> Result<(), TransferError> {
-        let Decided { answers, wanted, weight, changes, skipped, without_acl, files, bytes, done } =
-            decided;
+        let Decided {
+            answers,
+            wanted,
+            weight,
+            changes,
+            skipped,
+            taken,
+            without_acl,
+            files,
+            bytes,
+            done,
+        } = decided;
         self.settled.done += done;
         self.arrivals.want(wanted, weight);
         self.settled.files += files;
@@ -206,6 +226,7 @@ impl<'a> Receiver<'a> {
         }
         changes.iter().for_each(|change| self.watch.changed(change));
         skipped.iter().for_each(|(path, kind)| self.watch.skipped(path, *kind));
+        taken.iter().for_each(|path| self.watch.taken(path));
         without_acl.iter().for_each(|path| self.watch.acl_dropped(path));
         if !self.watch.tells_sender() {
             return Ok(());

@@ -76,7 +76,8 @@ impl TreeSource {
         let directory = Dir::open_at(base, path).map_err(failed(Action::Open, name))?;
         let stat = directory.stat_self().map_err(failed(Action::Read, name))?;
         let mut owners = OwnerNames::default();
-        let mut metadata = owners::describe(&stat, options.preserve, &mut owners);
+        let like = filter.attributes_of(b"").unwrap_or(stat);
+        let mut metadata = owners::describe(&like, options.preserve, &mut owners);
         let described = acl::describe(&directory, &stat, options.preserve.acls);
         let described = described.map_err(sys_failed(Action::Read, name))?;
         owners.add_acls(described, &mut metadata);
@@ -286,7 +287,8 @@ impl Walk {
             FileType::Socket => What::Other(FileKind::Socket),
             _ => What::Other(FileKind::Device),
         };
-        let mut metadata = owners::describe(&stat, options.preserve, &mut self.owners);
+        let like = self.source.filter.attributes_of(&whole).unwrap_or(stat);
+        let mut metadata = owners::describe(&like, options.preserve, &mut self.owners);
         metadata.xattrs = xattrs;
         let described =
             acl::describe_name(directory, self.entered, name, &stat, options.preserve.acls);

@@ -18,6 +18,8 @@ pub trait Watch {
     fn missed(&self, failure: &Failure, side: Side);
     /// A name, by its path relative to the root, of a kind that is not transferred.
     fn skipped(&self, path: &[u8], kind: FileKind);
+    /// A name, by its path relative to the root, that an earlier source has brought.
+    fn taken(&self, _path: &[u8]) {}
     /// A name, by its path relative to the root, whose ACL is not transferred because nobody asked for it.
     fn acl_dropped(&self, path: &[u8]);
     /// A change that a dry run would make.

@@ -3,6 +3,7 @@
 mod host;
 mod plan;
 mod progress;
+mod step_error;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,7 +99,10 @@ pub fn read_plan(text: &str) {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     let shown = args.plan.display();
-    let text = read(&args.plan).map_err(|error| error.during(format!("read {shown}")))?;
+    let text = read(&args.plan).map_err(|error| {
+        let error = error.during(format!("read {shown}"));
+        swapped(args).into_iter().fold(error, CliError::hint)
+    })?;
     let steps = plan::parse(&args.plan, &text)?;
     let home = context.home()?;
     let fleet = Arc::new(Fleet::load(context, &args.connect)?);
@@ -152,6 +156,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         }
         Ok(ExitCode::from(status))
     })
+}
+
+/// The command line with its words in order, if the plan stands where the target belongs.
+fn swapped(args: &Args) -> Option<String> {
+    let target = args.plan.to_str()?.parse::<Targets>().ok()?;
+    let plan = args.target.as_ref()?.to_string();
+    let is_plan = !args.plan.exists() && std::path::Path::new(&plan).is_file();
+    is_plan.then(|| format!("lariat batch {} {}", shell_word(&plan), target.quoted()))
 }
 
 /// The command line that continues the plan.

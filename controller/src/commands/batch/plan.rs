@@ -12,6 +12,7 @@ use lariat_base::near::nearest;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
+use super::step_error;
 use crate::commands::{pull, push, run};
 use crate::error::CliError;
 use crate::target::Targets;
@@ -284,8 +285,7 @@ impl Draft<'_> {
     fn finish(self, start: usize) -> Result<Step, CliError> {
         let place = |at| format!("{}:{}", self.file.display(), line(self.text, at));
         let dest = || {
-            let none = CliError::new(format!("a {} step has a dest", self.verb));
-            self.dest.clone().ok_or_else(|| none.during(place(self.at)))
+            self.dest.clone().ok_or_else(|| step_error::no_dest(self.verb).during(place(self.at)))
         };
         let mut argv = self.options.clone();
         let (positional, what): (Vec<String>, String) = match self.verb {
@@ -316,15 +316,9 @@ impl Draft<'_> {
         argv.push("--".into());
         argv.extend(positional.into_iter().map(OsString::from));
         let bad = |error: clap::Error| {
-            let text = error.to_string();
-            // What is missing stands in lines of its own.
-            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-            let text = lines.collect::<Vec<_>>().join(" ");
-            let first = text.strip_prefix("error: ").unwrap_or(&text);
-            // clap's message names the option at fault.
-            let named = |(name, _): &&(String, usize)| first.contains(&format!("'--{name}"));
-            let at = self.places.iter().find(named).map_or(self.at, |(_, at)| *at);
-            CliError::new(format!("{}: {first}", self.verb)).during(place(at))
+            let (key, error) = step_error::worded(&error, self.verb);
+            let named = self.places.iter().find(|(name, _)| Some(name) == key.as_ref());
+            error.during(place(named.map_or(self.at, |(_, at)| *at)))
         };
         let matches = command(self.verb).try_get_matches_from(argv).map_err(bad)?;
         let verb = match self.verb {
@@ -467,16 +461,16 @@ mod tests {
         let step = |lines: &str| error(&format!("# a plan\n[[step]]\n{lines}"));
         insta::assert_snapshot!(step("run = \"a\"\ntimout = 5\n"), @"p.toml:4: timout: a run step has no such key (did you mean timeout?)");
         insta::assert_snapshot!(step("run = \"a\"\npush = \"b\"\n"), @"p.toml:4: push: a step has one of the keys push, pull and run");
-        insta::assert_snapshot!(step("push = \"b\"\n"), @"p.toml:3: a push step has a dest");
+        insta::assert_snapshot!(step("push = \"b\"\n"), @r#"p.toml:3: push: dest is missing, where it goes on the hosts; try: dest = "/srv/""#);
         insta::assert_snapshot!(step("push = \"b\"\ndest = \"c\"\nparallel = 3\n"), @"p.toml:5: parallel: it is for the whole plan: give it to lariat batch");
         insta::assert_snapshot!(step("run = \"b\"\ngather = true\n"), @r#"p.toml:4: gather: what a plan's steps write comes line by line, or with out = "DIR" into files"#);
         insta::assert_snapshot!(step("run = \"b\"\ni = true\n"), @"p.toml:4: i: a plan has no stdin");
         insta::assert_snapshot!(step("run = \"b\"\ntarget = \"a[1\"\n"), @r#"p.toml:4: target: "a[1", position 2: its ']' is missing"#);
-        insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: run: invalid value 'soon' for '--timeout <DUR>': "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds"#);
+        insta::assert_snapshot!(step("run = \"b\"\ntimeout = \"soon\"\n"), @r#"p.toml:4: timeout: "soon" is not a duration such as 500ms, 1s, 5m, 2h or 30d, or 30 for seconds"#);
         insta::assert_snapshot!(step("run = true\n"), @"p.toml:3: run: it is a text in quotes, and not true or false");
         insta::assert_snapshot!(step("rnu = \"x\"\n"), @"p.toml:3: rnu: a step has no such key (did you mean run?)");
         insta::assert_snapshot!(step("run = []\n"), @"p.toml:3: run: it names no command");
-        insta::assert_snapshot!(step("push = \"a\"\ndest = \"b\"\nmax-delete = 1\n"), @"p.toml:3: push: the following required arguments were not provided: --delete");
+        insta::assert_snapshot!(step("push = \"a\"\ndest = \"b\"\nmax-delete = 1\n"), @"p.toml:3: push: a key is missing that another one needs; try: delete = true");
         insta::assert_snapshot!(step("run = 3\n"), @"p.toml:3: run: it is a text in quotes, and not a number");
         insta::assert_snapshot!(step("run = \"a\"\ncwd = 3\n"), @"p.toml:4: cwd: it is a text in quotes, and not a number");
         insta::assert_snapshot!(step("run = \"a\"\ntarget = 1\n"), @"p.toml:4: target: it is a text in quotes, and not a number");
@@ -491,6 +485,9 @@ mod tests {
         assert!(
             error("steps = 1\n").starts_with("p.toml:1: unknown key steps (did you mean step?)")
         );
+        insta::assert_snapshot!(step("pull = \"b\"\n"), @r#"p.toml:3: pull: dest is missing, where it goes here; try: dest = "DIR""#);
+        insta::assert_snapshot!(step("script = \"a\"\nfrom = \"b\"\n"), @"p.toml:4: from: it can't be used with script");
+        insta::assert_snapshot!(error("[step]\nrun = \"a\"\n"), @"p.toml:1: there may be several of these tables, so each is written [[step]]");
         insta::assert_snapshot!(error(""), @"p.toml: a plan has at least one [[step]]");
     }
 }

@@ -88,7 +88,7 @@ fn rotations(home: &Home, inventory: &Inventory) -> Vec<Finding> {
             Ok(rotation) => rotation?,
             Err(error) => return Some(bad(&error)),
         };
-        let hosts = rotation.left(inventory);
+        let hosts = rotation.due(inventory);
         let hosts = fold(hosts.iter().map(HostName::as_str));
         let text = format!("{label} was rotated, but not yet on {hosts}");
         let todo = format!("lariat --key {label} key rotate {hosts}");

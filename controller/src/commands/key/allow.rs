@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Failed, HostContext};
 use crate::host_keys;
+use crate::key_first;
 use crate::output;
 use crate::rules::{RuleOptions, as_options, describe};
 use crate::target::{self, Targets};
@@ -42,6 +43,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    key_first::check("key allow", args.name.as_str(), &args.target, context)?;
     let rules = args.rules.rules().map_err(|error| error.during("key allow"))?;
     output::note(&format!("{} may do: {}", args.name, describe(&rules)));
     let what = (!args.dry_run).then(|| args.name.to_string());
@@ -62,7 +64,11 @@ impl Change for Allowing {
         let handle = &host.handle;
         let keys = host_keys::list(handle).await?;
         // By its id, for the answer to a request that is repeated.
-        let key = keys.find(&self.key).map_or_else(|| self.key.clone(), |key| key.id.to_string());
+        let Some(key) = keys.find(&self.key).map(|key| key.id.to_string()) else {
+            let unknown = keys.unknown(&self.key, handle);
+            keys.session.leave().await;
+            return Err(unknown.into());
+        };
         let (revision, rules, dry_run) = (keys.revision, self.rules.clone(), self.dry_run);
         let request = KeyAllow { revision, key, rules, dry_run };
         let (session, changed) = host_keys::change(handle, Some(keys.session), &request).await?;

@@ -9,8 +9,7 @@ use std::time::SystemTime;
 use lariat_base::clock::milliseconds;
 use lariat_base::lock::lock;
 use lariat_base::name::{HostName, KeyId, KeyLabel};
-use lariat_wire::protocol::failure::{Cause, Failure};
-use lariat_wire::protocol::key::{KeyProblem, KeyRevoke};
+use lariat_wire::protocol::key::KeyRevoke;
 
 use super::change::{Change, Done, HostOptions, NewRules};
 use crate::context::Context;
@@ -19,6 +18,7 @@ use crate::fanout::{Failed, HostContext};
 use crate::home::{Home, HomeLock};
 use crate::host_keys;
 use crate::inventory::Inventory;
+use crate::key_first;
 use crate::output;
 use crate::park;
 use crate::revocations::{IdText, PendingHost, Revocation, Revocations};
@@ -56,6 +56,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
+    key_first::check("key revoke", args.name.as_str(), &args.target, context)?;
     let home = context.home()?;
     let inventory = Inventory::load(&home)?;
     let pending = PendingHost::all(&args.target, &inventory);
@@ -161,11 +162,11 @@ impl Change for Revoking {
         // By its id, so that it can be asked twice: its label is unknown once it is gone.
         let id = keys.find(&self.key).map(|key| key.id).or_else(|| self.key.parse().ok());
         let Some(id) = id else {
-            keys.session.leave().await;
             answered(&[]);
+            let unknown = keys.unknown(&self.key, handle);
+            keys.session.leave().await;
             if self.missing == Missing::Mistake {
-                let failure = Failure::request(Cause::Key(KeyProblem::NoSuchKey));
-                return Err(CliError::from(failure).during(handle.place()).into());
+                return Err(unknown.into());
             }
             return Ok(Done { label: String::new(), id: None, changed: false });
         };

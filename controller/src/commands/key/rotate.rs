@@ -43,8 +43,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     home.require_fleet()?;
     let label = ControllerKey::load(&home, context.key.as_ref())?.label;
     // A mistake in writing begins nothing.
-    args.target.select(&Inventory::load(&home)?).map_err(|error| error.during("key rotate"))?;
-    let next = Rotation::begin(&home, &home.lock()?, &label)?.next;
+    let inventory = Inventory::load(&home)?;
+    let hosts = args.target.select(&inventory).map_err(|error| error.during("key rotate"))?;
+    let asked = hosts.into_iter().filter_map(|chosen| {
+        let enrolment = inventory.enrolled(&chosen.host).ok()?.1.enrolment;
+        Some((chosen.host, enrolment))
+    });
+    let next = Rotation::begin(&home, &home.lock()?, &label, asked.collect())?.next;
     let fleet = Fleet::with_keys(context, &args.on.connect, Arc::new(next.secret.clone()))?;
     let done = Confirmed::default();
     let rotating = Rotating { next, fleet, done: Arc::clone(&done) };

@@ -52,8 +52,8 @@ impl Item for Pulled {
         done
     }
 
-    fn said(&self, error: AttemptError) -> CliError {
-        glob_hint(&self.fetch.request().source, said(error), true)
+    fn said(&self, error: AttemptError, in_place: bool) -> CliError {
+        glob_hint(&self.fetch.request().source, said(error, in_place), true)
     }
 
     fn can_go_on(&self, moved: &Moved) -> bool {

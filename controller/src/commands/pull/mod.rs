@@ -15,10 +15,13 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{FanoutOptions, Recorded, Verb};
 use crate::fleet;
+use crate::inventory::Inventory;
+use crate::shell_word::quoted;
 use crate::target::RemotePath;
 use crate::template::Template;
 use crate::transfer::{
-    TransferOptions, TransferWork, check_sources, last_word, no_remote_path, shown,
+    TransferOptions, TransferWork, check_local_dest, check_sources, last_word, no_remote_path,
+    shown,
 };
 
 /// The usage line.
@@ -85,6 +88,11 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
         let error = CliError::new(format!("{word} names no file or directory"));
         return Err(error.hint(format!("{word}PATH, or {word}. for the whole home directory")));
     }
+    let is_host = |remote: &RemotePath| {
+        let inventory = context.home().and_then(|home| Inventory::load(&home));
+        inventory.is_ok_and(|inventory| remote.target.select(&inventory).is_ok())
+    };
+    check_local_dest(&dest, &args.words, is_host)?;
     let stdout = dest.as_bytes() == STDOUT;
     let is_several = sources.len() > 1 || sources.iter().any(|s| s.target.plain().is_none());
     if stdout && (is_several || args.json) {
@@ -116,7 +124,14 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
 impl Args {
     /// Removes the last word, the destination; the sources remain.
     fn dest(&mut self) -> Result<OsString, CliError> {
-        last_word(&mut self.words, "DEST", USAGE)
+        last_word(&mut self.words, |word| {
+            let (is_source, word) = (RemotePath::parse(word).is_ok(), quoted(word));
+            if is_source {
+                ("pull: DEST", format!("lariat pull {word} ."))
+            } else {
+                ("pull: TARGET:SOURCE", format!("lariat pull TARGET:SOURCE {word}"))
+            }
+        })
     }
 }
 

@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use lariat_base::name::HostName;
-use lariat_client::transfer::{Fetch, FetchOptions};
+use lariat_client::transfer::{Fetch, FetchOptions, is_contents};
 use lariat_engine::ResolvedOverrides;
 use lariat_engine::account;
+use lariat_engine::tree::Brought;
 use lariat_wire::protocol::hypothetical;
 use lariat_wire::protocol::request::Request;
 use lariat_wire::protocol::tree::TreeOptions;
@@ -106,18 +107,37 @@ impl TransferJob for PullJob {
             tree: TreeOptions { only: self.only.clone(), ..self.options.tree() },
             file_only: false,
             overrides: self.finish.clone(),
+            brought: None,
         };
         let mine = self.by_host.get(*number);
         let is_meant = |path: &usize| mine.is_none_or(|mine| mine.contains(path));
-        files.are(mine.map_or(self.paths.len(), Vec::len));
+        let mut paths: Vec<Vec<u8>> = Vec::new();
         for (_, path) in self.paths.iter().enumerate().filter(|(path, _)| is_meant(path)) {
             let path = path.for_host(host);
+            // One that is named twice is fetched once.
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        files.are(paths.len());
+        // Names that are linked to each other must all be of one source.
+        let meet = paths.len() > 1 && paths.iter().any(|path| is_contents(path));
+        let mut brought = (meet && !options.tree.hard_links).then(Brought::default);
+        for path in paths {
+            let name = own_name(&path);
+            brought = brought.map(|brought| brought.next(name));
+            if brought.as_ref().is_some_and(|brought| brought.has_file(name)) {
+                let path = shown(OsStr::from_bytes(&path));
+                files.note(format!("{path}: it is left out, for an earlier source has it too"));
+                continue;
+            }
+            let options = FetchOptions { brought: brought.clone(), ..options.clone() };
             let source = match path.as_slice() {
                 b"" => "the home directory".to_owned(),
                 path => shown(OsStr::from_bytes(path)).to_string(),
             };
             let what = format!("pull {source} from {host}");
-            let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options.clone());
+            let fetch = Fetch::new(&path, dest.as_deref(), handle.key(), options);
             let item = fetch
                 .map(|fetch| fetch.over(self.options.streams(), handle))
                 .map_err(CliError::from);
@@ -125,6 +145,11 @@ impl TransferJob for PullJob {
             Box::pin(files.one(item, what)).await;
         }
     }
+}
+
+/// The name that a source has at the destination; empty if only its contents go there.
+fn own_name(path: &[u8]) -> &[u8] {
+    if is_contents(path) { b"" } else { path.rsplit(|&byte| byte == b'/').next().unwrap_or(path) }
 }
 
 #[cfg(test)]

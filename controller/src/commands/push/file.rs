@@ -73,8 +73,8 @@ impl Item for Pushed {
         self.push.attempt(session, progress, moved).await
     }
 
-    fn said(&self, error: AttemptError) -> CliError {
-        said_of(&self.push.request.dest, error)
+    fn said(&self, error: AttemptError, in_place: bool) -> CliError {
+        said_of(&self.push.request.dest, error, in_place)
     }
 
     fn can_go_on(&self, _: &Moved) -> bool {
@@ -116,13 +116,13 @@ pub(super) fn called(dest: &Destination) -> &[u8] {
 }
 
 /// Words the error of a file. Only the agent knows whether stdin's destination is a directory.
-pub(super) fn said_of(dest: &Destination, error: AttemptError) -> CliError {
+fn said_of(dest: &Destination, error: AttemptError, in_place: bool) -> CliError {
     match error {
         AttemptError::Refused(failure)
             if dest.name.is_empty() && failure.cause == Cause::NotAFile(FileKind::Directory) =>
         {
             CliError::new(format!("{failure}, and stdin needs a name in it")).hint(NAME_IT)
         }
-        error => said(error),
+        error => said(error, in_place),
     }
 }

@@ -18,9 +18,12 @@ use crate::error::CliError;
 use crate::fanout::{End, FanoutOptions, Recorded, Verb};
 use crate::fleet;
 use crate::output;
+use crate::shell_word::quoted;
 use crate::target::{Chosen, RemotePath};
 use crate::tilde;
-use crate::transfer::{Tally, TransferOptions, TransferWork, last_word, no_remote_path, shown};
+use crate::transfer::{
+    Tally, TransferOptions, TransferWork, check_local, last_word, no_remote_path, shown,
+};
 
 /// The usage line.
 const USAGE: &str = "lariat push [OPTIONS] <SOURCE>... <TARGET:DEST>";
@@ -83,6 +86,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
     let RemotePath { target, path } =
         remote.map_err(|error| no_remote_path(error, ("push", "pull"), &args.words[0], &words))?;
     let Args { words: sources, json, options, timeout, connect, fanout } = args;
+    check_local(&sources, &dest)?;
     let what: Vec<String> = sources.iter().map(|source| shown(source).to_string()).collect();
     let what = format!("{} to {}", what.join(" "), shown(&dest));
     let recorded = (!options.dry_run).then(|| Recorded::new("push", what));
@@ -91,6 +95,7 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
         hosts.check_users(options.user.as_deref())?;
         let options = options.shared_by(fanout.limits().at_once(hosts.chosen.len()));
         let mut job = PushJob::new(sources, &path, options)?;
+        job.tell_taken();
         if hosts.are_several {
             job = job.shared();
             tell_bad(&job, &hosts.chosen, json, context)?;
@@ -102,7 +107,17 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<ExitCode, CliErro
 impl Args {
     /// Removes the last word, the destination; the sources remain.
     fn dest(&mut self) -> Result<OsString, CliError> {
-        last_word(&mut self.words, "TARGET:DEST", USAGE)
+        let user = self.options.user.clone();
+        last_word(&mut self.words, |word| {
+            let (is_dest, word) = (RemotePath::parse(word).is_ok(), quoted(word));
+            let taken = user.map(|user| format!(" (-u has taken {user} for a user)"));
+            let taken = taken.unwrap_or_default();
+            if is_dest {
+                ("push: SOURCE", format!("lariat push SOURCE {word}{taken}"))
+            } else {
+                ("push: TARGET:DEST", format!("lariat push {word} TARGET:DEST{taken}"))
+            }
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sources of a push. For one host they are opened as they are sent; for many, they are opened in advance
 //! and read once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,9 +20,11 @@ use super::stdin::{STDIN, now};
 use super::tree::PushedTree;
 use crate::error::CliError;
 use crate::fanout::HostContext;
+use crate::output;
 use crate::template::Template;
 use crate::transfer::{
-    Files, HERE, Listing, TransferJob, TransferOptions, check_sources, glob_hint, shown,
+    Files, HERE, Listing, Taken, TransferJob, TransferOptions, check_sources, glob_hint, shown,
+    taken,
 };
 
 /// The sources and the destination.
@@ -40,6 +42,8 @@ pub(crate) struct PushJob {
 struct SourceSpec {
     path: OsString,
     kind: Kind,
+    /// What an earlier source has.
+    taken: Taken,
 }
 
 enum Kind {
@@ -69,11 +73,30 @@ impl PushJob {
         // Several sources need a directory.
         let dest = if several && !dest.is_empty() { [dest, b"/"].concat() } else { dest.to_vec() };
         let dest = Template::parse(&dest)?;
-        let sources: Vec<SourceSpec> = sources.into_iter().map(SourceSpec::new).collect();
-        let any = sources.iter().any(|source| matches!(source.kind, Kind::Directory));
+        let mut specs: Vec<SourceSpec> = Vec::new();
+        for source in sources {
+            // One that is named twice is sent once.
+            if specs.iter().all(|spec| spec.path != source) {
+                specs.push(SourceSpec::new(source));
+            }
+        }
+        let any = specs.iter().any(|source| matches!(source.kind, Kind::Directory));
         let only = if any { options.only()? } else { Vec::new() };
         let filter = Filter::new(&options.tree().rules, &[])?;
-        Ok(Self { sources, dest, options, only, filter })
+        if specs.len() > 1 && any {
+            let paths: Vec<&OsStr> = specs.iter().map(|spec| spec.path.as_os_str()).collect();
+            let all = taken(&paths, &filter);
+            for (spec, taken) in specs.iter_mut().zip(all) {
+                spec.taken = taken;
+            }
+        }
+        Ok(Self { sources: specs, dest, options, only, filter })
+    }
+
+    /// Says which names are not sent, because an earlier source has them too.
+    pub(crate) fn tell_taken(&self) {
+        let told = |source: &SourceSpec| source.taken.told(&source.path);
+        self.sources.iter().filter_map(told).for_each(|told| output::note(&told));
     }
 
     /// Opens the files, so that each is read once for all hosts. Stdin is first read to its end. A file that
@@ -170,6 +193,8 @@ impl TransferJob for PushJob {
             let path = &source.path;
             if let Kind::Directory = source.kind {
                 let listing = listing.clone();
+                let earlier = source.taken.earlier.clone();
+                let only = (only.as_slice(), earlier);
                 let item = PushedTree::open(path, &dest, user, options, only, &what, listing)
                     .map(|pushed| pushed.over(options.streams(), handle));
                 files.one(item, what).await;
@@ -188,17 +213,18 @@ impl SourceSpec {
     fn new(path: OsString) -> Self {
         let directory = path != STDIN && Path::new(&path).is_dir();
         let kind = if directory { Kind::Directory } else { Kind::File };
-        Self { path, kind }
+        Self { path, kind, taken: Taken::default() }
     }
 
-    /// Whether the rules exclude the source itself. For a directory they only apply to its contents, and a
-    /// missing source must be reported.
+    /// Whether an earlier source has all of it, or the rules exclude it. For a directory they only apply to its
+    /// contents, and a missing source must be reported.
     fn is_left_out(&self, filter: &Filter) -> bool {
         let path = Path::new(&self.path);
-        !matches!(self.kind, Kind::Directory)
-            && self.path != STDIN
-            && filter.excludes_file(path)
-            && path.exists()
+        self.taken.is_all()
+            || !matches!(self.kind, Kind::Directory)
+                && self.path != STDIN
+                && filter.excludes_file(path)
+                && path.exists()
     }
 
     /// Opens a file that is read once for all hosts, or prepares its description.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use lariat_client::transfer::{AttemptError, Moved, Streams, TreePush, tree_destination};
 use lariat_client::{HostHandle, Session};
-use lariat_engine::tree::Filter;
+use lariat_engine::tree::{Earlier, Filter};
 use lariat_wire::protocol::tree::PushTree;
 
 use crate::error::CliError;
@@ -27,12 +27,12 @@ impl PushedTree {
         dest: &[u8],
         user: Option<&str>,
         options: &TransferOptions,
-        only: &[Vec<u8>],
+        (only, earlier): (&[Vec<u8>], Earlier),
         what: &str,
         listing: Listing,
     ) -> Result<Self, CliError> {
         let tree = options.tree();
-        let filter = Filter::new(&tree.rules, only)?;
+        let filter = Filter::new(&tree.rules, only)?.after(earlier);
         let dest = tree_destination(source.as_bytes(), dest, !only.is_empty())?;
         let (overrides, user) = (options.overrides(), user.map(ToOwned::to_owned));
         let push = TreePush::open(source, dest, tree, filter, overrides, user, options.sending());

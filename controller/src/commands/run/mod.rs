@@ -118,10 +118,7 @@ async fn stdin(
 /// Runs the command in a terminal like the local one, which only one host can use.
 fn in_terminal(args: &Args, context: &Context, template: Run) -> Result<ExitCode, CliError> {
     let Args { target, fanout, connect, .. } = args;
-    let Some(chosen) = target.plain() else {
-        let message = format!("run: {target} names several hosts; a terminal is for one");
-        return Err(CliError::new(message));
-    };
+    let chosen = target.one("run", "a terminal is for one")?;
     let Some(handle) = fanout.one(connect, [target], &chosen, context)? else {
         return Ok(ExitCode::SUCCESS);
     };

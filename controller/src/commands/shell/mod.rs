@@ -52,16 +52,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
-    let chosen = args
-        .target
-        .plain()
-        .ok_or_else(|| CliError::new(format!("shell: {} names several hosts", args.target)))?;
+    let chosen = args.target.one("shell", "a terminal is for one")?;
+    let handle = settle::host(context, &args.connect, &chosen)?;
     if !raw::is_terminal() {
         let message = "shell: stdin is no terminal";
         return Err(CliError::new(message).hint(format!("lariat run -i {} -- sh", chosen.host)));
     }
     let reconnect = args.connect.reconnect.unwrap_or(RECONNECT);
-    let handle = settle::host(context, &args.connect, &chosen)?;
     let handle = handle.reconnecting(Some(reconnect));
     let request = Run {
         job: JobId::generate()?,

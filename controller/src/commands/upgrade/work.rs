@@ -185,7 +185,7 @@ impl UpgradeWork {
                 // What helps a push may not be said here.
                 AttemptError::Refused(failure)
                 | AttemptError::Transfer(TransferError::Remote(failure)) => failure.into(),
-                error => said(error),
+                error => said(error, false),
             };
             let error = error.during(format!("send it to {}", handle.place()));
             let again = "run the same command again to continue";

@@ -22,7 +22,7 @@ use crate::config::Exec;
 use crate::keyring::{Entry, Keyring, lint};
 use crate::policy::networks::Peer;
 use crate::policy::place::Reached;
-use crate::policy::{Clock, Facts, acting_user, argv, decide};
+use crate::policy::{Clock, Facts, acting_user, decide};
 use crate::program;
 use crate::user::User;
 
@@ -155,7 +155,9 @@ fn said(
         _ => format!("/home/{user}").into_bytes(),
     };
     let program = match request {
-        Request::Job(JobRequest::Run(run)) => argv(&run.command)
+        Request::Job(JobRequest::Run(run)) => run
+            .command
+            .words()
             .and_then(|words| words.first())
             .and_then(|name| program_there(key, name, &Exec::default().path)),
         _ => None,

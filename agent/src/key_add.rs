@@ -69,7 +69,8 @@ pub fn run(config_path: &Path, args: &Args) -> Result<String, String> {
         dry_run: false,
     };
     let clock = Clock::new(SystemTime::now(), UNIX_EPOCH);
-    let changed = store.change(&KeyRequest::KeyAdd(add), Asker::Host, clock, &|_| false, |_| {});
+    let changed =
+        store.change(&KeyRequest::KeyAdd(add), Asker::Host, clock, &|_| false, |_| Ok(()));
     let changed = changed.map_err(|failure| failure.to_string())?.changed;
     let told = match running::reload(&config.state) {
         Ok(true) => "the agent was told",

@@ -30,6 +30,12 @@ pub(crate) fn of_request(agent: &Agent, request: &str) -> Vec<Value> {
     lines.into_iter().filter(|line| line["request"] == request).collect()
 }
 
+/// The lines of the agent's audit about this event.
+pub(crate) fn of_event(agent: &Agent, event: &str) -> Vec<Value> {
+    let lines = lines(&files(agent));
+    lines.into_iter().filter(|line| line["event"] == event).collect()
+}
+
 fn stderr(output: &Output) -> String {
     text(&output.stderr).to_owned()
 }

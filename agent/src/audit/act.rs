@@ -5,16 +5,16 @@ use lariat_base::name::JobId;
 use lariat_wire::protocol::audit::{AcceptAudit, AuditHead};
 use lariat_wire::protocol::connect::Connect;
 use lariat_wire::protocol::exec::{Command, Run, Streams};
-use lariat_wire::protocol::key::{KeyRotate, Rules};
+use lariat_wire::protocol::key::KeyRotate;
 use lariat_wire::protocol::listen::Listen;
 use lariat_wire::protocol::request::{
     AgentRequest, AuditRequest, CertificateRequest, ConnectRequest, FileRequest, JobRequest,
     KeyRequest, Request, SightRequest,
 };
-use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
 
 use super::line::{Digested, MOST, text};
+use super::rules::Given;
 use crate::config::Argv;
 use crate::user::User;
 
@@ -72,9 +72,9 @@ pub struct Act {
     /// Where the host listens for the controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
-    /// The verbs that it has from then on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verbs: Option<Vec<&'static str>>,
+    /// What it may do from then on.
+    #[serde(flatten)]
+    rules: Option<Given>,
 }
 
 /// A line that a controller has seen.
@@ -190,16 +190,15 @@ impl Act {
             target: Some(text(target.as_bytes())),
             ..Self::default()
         };
-        let verbs = |rules: &Rules| Some(rules.verbs.iter().map(Verb::as_str).collect());
         Some(match request {
             KeyRequest::KeyList(_) => return None,
             KeyRequest::KeyAdd(add) => Self {
-                verbs: verbs(&add.rules),
+                rules: Some(Given::of(&add.rules)),
                 dry_run: add.dry_run,
                 ..act("add key", &format!("{} {}", add.label, add.id))
             },
             KeyRequest::KeyAllow(allow) => Self {
-                verbs: verbs(&allow.rules),
+                rules: Some(Given::of(&allow.rules)),
                 dry_run: allow.dry_run,
                 ..act("change rules", &allow.key)
             },
@@ -242,6 +241,13 @@ impl Act {
             terminal: matches!(run.streams, Streams::Terminal { .. }),
             ..Self::job(request, run.job)
         }
+    }
+
+    /// The command that is run has these words, and no shell.
+    pub fn executes(&mut self, words: &[Vec<u8>], how: Argv) {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let (argv, argv_cut) = words_of(&words, how);
+        (self.argv, self.argv_cut) = (Some(argv), argv_cut);
     }
 
     /// The request is served as this user, by this rule: makes the path absolute, too.

@@ -1,33 +1,39 @@
 //! The lines of a keyring that was changed by hand, or by `lariatd key add`: no request has told of that.
 
-use lariat_wire::protocol::verb::Verb;
 use serde::Serialize;
 
 use super::Audit;
 use super::line::text;
-use crate::keyring::{AuditedKey, AuditedKeys};
+use super::rules::Given;
+use crate::keyring::{AuditedKey, AuditedKeys, KeyChange};
 
-/// The key that differs, with the verbs that it has now.
+/// The key that differs, with what it may do now, or last might.
 #[derive(Serialize)]
 struct Differs {
     target: String,
-    verbs: Vec<&'static str>,
+    #[serde(flatten)]
+    rules: Given,
 }
 
 impl Differs {
-    fn of(key: &AuditedKey) -> Self {
-        Self {
-            target: text(format!("{} {}", key.label, key.id).as_bytes()),
-            verbs: key.verbs.iter().map(Verb::as_str).collect(),
-        }
+    fn of(key: &AuditedKey, rules: Given) -> Self {
+        Self { target: text(format!("{} {}", key.label, key.id).as_bytes()), rules }
     }
 }
 
 impl Audit {
     /// Writes a line for each key that `new` has, has no more, or has otherwise.
     pub fn keys_changed(&self, old: &AuditedKeys, new: &AuditedKeys) {
-        for (event, key) in old.changes(new) {
-            self.note(event, &[&Differs::of(key)]);
+        for change in old.changes(new) {
+            let (event, differs) = match change {
+                KeyChange::Added(key) => ("key added", Differs::of(key, Given::of(&key.rules))),
+                KeyChange::Changed(key) => ("key changed", Differs::of(key, Given::of(&key.rules))),
+                // Its rules were told when it got them, and may be remembered no longer.
+                KeyChange::Removed(key) => {
+                    ("key removed", Differs::of(key, Given::verbs(key.rules.verbs)))
+                }
+            };
+            self.note(event, &[&differs]);
         }
     }
 }

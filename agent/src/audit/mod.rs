@@ -14,6 +14,7 @@ mod line;
 mod recovery;
 mod refusal;
 mod reserve;
+mod rules;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use lariat_base::name::BootId;
 use lariat_wire::protocol::failure::Failure;
 use lariat_wire::protocol::key::{KeyChanged, Revision};
 use lariat_wire::protocol::request::KeyRequest;
+use lariat_wire::protocol::verb::Verb;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
@@ -25,12 +26,12 @@ use crate::host::Disks;
 use crate::identity::Identity;
 use crate::job_shares::JobShares;
 use crate::jobs::Jobs;
-use crate::keyring::{Asker, AuditedKeys, Keyring, LastUsed, Loaded, Store};
+use crate::keyring::{Asker, AuditedKeys, Counts, Keyring, LastUsed, Loaded, Store};
 use crate::lanes::Lanes;
 use crate::listeners::Listeners;
 use crate::notes::Notes;
 use crate::parking::Parking;
-use crate::policy::Clock;
+use crate::policy::{Clock, Denial, Rule};
 use crate::transfers::Transfers;
 use crate::user::User;
 
@@ -143,12 +144,9 @@ impl Agent {
                     self.certificates.keep(Arc::new(identity));
                 }
                 self.audit.configure(&config.audit);
-                let (old, new) = (AuditedKeys::of(&self.keyring()), AuditedKeys::of(&keyring));
-                self.audit.keys_changed(&old, &new);
-                self.keys_are_audited(&new);
                 self.jobs.configure(&config);
                 let old = self.config.send_replace(Arc::new(config));
-                self.keyring.send_replace(Arc::new(keyring));
+                self.take_in(keyring);
                 Reloaded::Done(old.changed_at_start(&self.config()))
             }
             Err(why) => Reloaded::Unchanged(why),
@@ -160,16 +158,35 @@ impl Agent {
         store(&self.config_path, &self.config(), &self.state).read()
     }
 
-    /// Does what a request about the keyring asks for. It counts at once.
+    /// Does what a request about the keyring asks for. It counts at once, and so does what somebody has written into the
+    /// file since it was read, as after a reload.
     pub fn change_keys(&self, request: &KeyRequest, asker: Asker) -> Result<KeyChanged, Failure> {
         let has_logged_in = |id| self.last_used.get(id).is_some();
-        let replace = |keyring| {
-            self.keys_are_audited(&AuditedKeys::of(&keyring));
-            drop(self.keyring.send_replace(Arc::new(keyring)));
+        let (config, clock) = (self.config(), self.clock());
+        let counts = |counts| match counts {
+            Counts::Found(keyring) => {
+                let may_go_on = asker.may(request, &keyring, clock);
+                self.take_in(keyring);
+                if may_go_on { Ok(()) } else { Err(changed_by_hand().into()) }
+            }
+            Counts::Changed(keyring) => {
+                self.keys_are_audited(&AuditedKeys::of(&keyring));
+                self.keyring.send_replace(Arc::new(keyring));
+                Ok(())
+            }
         };
-        let config = self.config();
         let store = store(&self.config_path, &config, &self.state);
-        store.change(request, asker, self.clock(), &has_logged_in, replace)
+        store.change(request, asker, clock, &has_logged_in, counts)
+    }
+
+    /// Lets the keys of a keyring count that was changed without a request. The audit has what is different of it.
+    fn take_in(&self, keyring: Keyring) {
+        let (old, new) = (AuditedKeys::of(&self.keyring()), AuditedKeys::of(&keyring));
+        if old != new {
+            self.audit.keys_changed(&old, &new);
+            self.keys_are_audited(&new);
+        }
+        self.keyring.send_replace(Arc::new(keyring));
     }
 }
 
@@ -177,7 +194,7 @@ impl Agent {
     /// Writes into the audit what has changed in the keyring while no agent was there.
     pub fn audit_keys(&self) {
         let (old, new) = (AuditedKeys::load(&self.state), AuditedKeys::of(&self.keyring()));
-        if old.as_ref() == Some(&new) {
+        if old.as_ref().is_some_and(|old| old.changes(&new).next().is_none()) {
             return;
         }
         // The first start has nothing to compare with.
@@ -190,6 +207,12 @@ impl Agent {
             warn!("which keys the audit knows can't be remembered: {error}");
         }
     }
+}
+
+/// The denial of a change by a key that may change keys no more.
+fn changed_by_hand() -> Denial {
+    let why = "it was changed by hand, and this key may change no keys any more".to_owned();
+    Denial { verb: Verb::Keys, rule: Rule::Keyring, why }
 }
 
 /// Where a configuration's keyring is.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::keyring::{Entry, Lined};
 use crate::policy::networks::Peer;
 use crate::policy::place::{Place, Reached};
-use crate::policy::{Clock, Facts, acting_user, argv};
+use crate::policy::{Clock, Facts, acting_user};
 use crate::program;
 use crate::transport::{self, Origin};
 
@@ -70,7 +70,7 @@ impl LookedUp {
         };
         let program = key.commands.as_ref().and_then(|_| {
             let Request::Job(JobRequest::Run(run)) = request else { return None };
-            program::look_up(argv(&run.command)?.first()?, config.exec.path.as_bytes())
+            program::look_up(run.command.words()?.first()?, config.exec.path.as_bytes())
         });
         let reached = match (known, request) {
             (Some(known), _) => Ok(known.addresses.to_vec()),

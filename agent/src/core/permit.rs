@@ -59,10 +59,14 @@ pub struct Permit<'a> {
 /// Decides on a request of this session, and reports its beginning if it is permitted.
 pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>, Failure> {
     let (verb, subject) = (request.verb(), Subject::of(request));
-    let mut act = Act::of(request, session.agent.config().audit.argv);
+    let argv = session.agent.config().audit.argv;
+    let mut act = Act::of(request, argv);
     let failure = match permitted(session, request) {
         Ok(Permitted { key, act_as, grant, rule }) => {
-            act.iter_mut().for_each(|act| act.served_as(act_as.user(), &rule));
+            if let Some(act) = &mut act {
+                act.served_as(act_as.user(), &rule);
+                grant.program.iter().for_each(|program| act.executes(&program.words, argv));
+            }
             let transfer = Transfer::of(request, &session.agent.counters).map(Arc::new);
             let began = Event::Began {
                 verb,

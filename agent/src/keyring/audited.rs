@@ -7,6 +7,7 @@ use std::path::Path;
 use lariat_base::escape::escape;
 use lariat_base::name::KeyId;
 use lariat_base::private::{self, PrivateError};
+use lariat_wire::protocol::key::Rules;
 use lariat_wire::protocol::verb::Verbs;
 
 use super::{Entry, Keyring};
@@ -23,18 +24,29 @@ pub struct AuditedKeys(BTreeMap<KeyId, AuditedKey>);
 pub struct AuditedKey {
     /// Its id.
     pub id: KeyId,
-    /// What it may do.
-    pub verbs: Verbs,
     /// Its label, escaped.
     pub label: String,
+    /// What it may do. Of a key that is only remembered the verbs are known.
+    pub rules: Rules,
     /// See [`Entry::fingerprint`].
     fingerprint: [u8; 32],
+}
+
+/// How a key differs from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange<'a> {
+    /// It is new.
+    Added(&'a AuditedKey),
+    /// It is another than it was.
+    Changed(&'a AuditedKey),
+    /// It is there no more.
+    Removed(&'a AuditedKey),
 }
 
 impl From<&Entry> for AuditedKey {
     fn from(key: &Entry) -> Self {
         let label = escape(key.label.as_bytes());
-        Self { id: key.id, verbs: *key.verbs, label, fingerprint: key.fingerprint() }
+        Self { id: key.id, label, rules: key.rules(), fingerprint: key.fingerprint() }
     }
 }
 
@@ -53,24 +65,21 @@ impl AuditedKeys {
     /// Replaces the file.
     pub fn save(&self, state: &Path) -> Result<(), PrivateError> {
         let lines = self.0.iter().map(|(owner, key)| {
-            let AuditedKey { id, verbs, label, fingerprint } = key;
-            format!("{owner} {id} {} {} {label}\n", verbs.bits(), hex::encode(fingerprint))
+            let AuditedKey { id, label, rules, fingerprint } = key;
+            format!("{owner} {id} {} {} {label}\n", rules.verbs.bits(), hex::encode(fingerprint))
         });
         private::replace(&state.join(FILE), lines.collect::<String>().as_bytes())
     }
 
-    /// The events of which these keys become `new`.
-    pub fn changes<'a>(
-        &'a self,
-        new: &'a Self,
-    ) -> impl Iterator<Item = (&'static str, &'a AuditedKey)> {
+    /// What makes these keys `new`.
+    pub fn changes<'a>(&'a self, new: &'a Self) -> impl Iterator<Item = KeyChange<'a>> {
         let present = new.0.iter().filter_map(|(owner, key)| match self.0.get(owner) {
-            None => Some(("key added", key)),
-            Some(known) if known.fingerprint != key.fingerprint => Some(("key changed", key)),
+            None => Some(KeyChange::Added(key)),
+            Some(known) if known.fingerprint != key.fingerprint => Some(KeyChange::Changed(key)),
             Some(_) => None,
         });
         let gone = self.0.iter().filter(|(owner, _)| !new.0.contains_key(owner));
-        present.chain(gone.map(|(_, key)| ("key removed", key)))
+        present.chain(gone.map(|(_, key)| KeyChange::Removed(key)))
     }
 }
 
@@ -78,10 +87,10 @@ fn parse(line: &str) -> Option<(KeyId, AuditedKey)> {
     let mut words = line.splitn(5, ' ');
     let mut word = || words.next();
     let (owner, id) = (word()?.parse().ok()?, word()?.parse().ok()?);
-    let verbs = Verbs::from_bits(word()?.parse().ok()?);
+    let rules = Rules { verbs: Verbs::from_bits(word()?.parse().ok()?), ..Rules::default() };
     let mut fingerprint = [0; 32];
     hex::decode_to_slice(word()?, &mut fingerprint).ok()?;
-    Some((owner, AuditedKey { id, verbs, label: word()?.to_owned(), fingerprint }))
+    Some((owner, AuditedKey { id, label: word()?.to_owned(), rules, fingerprint }))
 }
 
 #[cfg(test)]
@@ -91,8 +100,8 @@ mod tests {
     fn keys(all: &[(u8, u32, u8)]) -> AuditedKeys {
         let key = |&(owner, verbs, fingerprint)| {
             let (id, label) = (KeyId([owner; 16]), format!("key {owner}"));
-            let verbs = Verbs::from_bits(verbs);
-            (id, AuditedKey { id, verbs, label, fingerprint: [fingerprint; 32] })
+            let rules = Rules { verbs: Verbs::from_bits(verbs), ..Rules::default() };
+            (id, AuditedKey { id, label, rules, fingerprint: [fingerprint; 32] })
         };
         AuditedKeys(all.iter().map(key).collect())
     }
@@ -105,9 +114,10 @@ mod tests {
         old.save(state.path()).unwrap();
         assert_eq!(AuditedKeys::load(state.path()), Some(old.clone()));
         let new = keys(&[(1, 1, 1), (2, 1, 9), (4, 1, 4)]);
-        let changes: Vec<_> =
-            old.changes(&new).map(|(event, key)| format!("{event}: {}", key.label)).collect();
-        assert_eq!(changes, ["key changed: key 2", "key added: key 4", "key removed: key 3"]);
+        let key = |owner| &new.0[&KeyId([owner; 16])];
+        let gone = KeyChange::Removed(&old.0[&KeyId([3; 16])]);
+        let changes: Vec<_> = old.changes(&new).collect();
+        assert_eq!(changes, [KeyChange::Changed(key(2)), KeyChange::Added(key(4)), gone]);
         assert_eq!(new.changes(&new).count(), 0);
         private::replace(&state.path().join(FILE), b"nonsense\n").unwrap();
         assert_eq!(AuditedKeys::load(state.path()), Some(AuditedKeys::default()));

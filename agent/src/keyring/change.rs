@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::here::wrong_root;
-use super::{Entry, Keyring, Revoked, edit};
+use super::{Entry, Keyring, Revoked, edit, is_local};
 use crate::policy::Clock;
 use crate::policy::networks::{self, Peer};
 
@@ -24,6 +24,18 @@ pub enum Asker {
     Key(KeyId, Option<Peer>),
     /// Root, on the host itself.
     Host,
+}
+
+impl Asker {
+    /// Whether these keys let who asks make the request. A key may always replace itself; a user of this host is in no
+    /// keyring.
+    pub fn may(self, request: &KeyRequest, keyring: &Keyring, clock: Clock) -> bool {
+        let Self::Key(id, _) = self else { return true };
+        let may = |entry: &Arc<Entry>| {
+            matches!(request, KeyRequest::KeyRotate(_)) || entry.changes_keys(clock)
+        };
+        is_local(id) || keyring.entry(id).or_else(|| keyring.replaced(id)).is_some_and(may)
+    }
 }
 
 /// What a change is decided with.

@@ -27,14 +27,14 @@ use lariat_wire::auth::agent::Refused;
 use lariat_wire::auth::keyring::{Candidate, Decoys};
 use lariat_wire::protocol::key::KeyProblem;
 
-pub use audited::{AuditedKey, AuditedKeys};
+pub use audited::{AuditedKey, AuditedKeys, KeyChange};
 pub use change::Asker;
 pub use entry::{Entry, Lined, List, is_local};
 pub use here::Host;
 pub use last_used::LastUsed;
 pub use lint::{Finding, lint};
 pub use revoked::Revoked;
-pub use store::{Loaded, Store};
+pub use store::{Counts, Loaded, Store};
 
 /// The keys that may log in.
 #[derive(Clone, Default)]

@@ -42,6 +42,14 @@ pub struct Loaded {
     pub ignored: Vec<String>,
 }
 
+/// The keys that may log in from now on.
+pub enum Counts {
+    /// Those that the file has, before a change is made to it: somebody may have written to it.
+    Found(Keyring),
+    /// Those that it has after the change.
+    Changed(Keyring),
+}
+
 impl Store<'_> {
     /// Loads the keys that may log in.
     pub fn load(&self) -> Result<Loaded, TomlFileError> {
@@ -62,15 +70,16 @@ impl Store<'_> {
         Ok((change::revision(&text), keyring))
     }
 
-    /// Does what a request asks for, or finds out whether it could be done. `then` is called with the keys that may
-    /// log in from now on, while nobody else can change them.
+    /// Does what a request asks for, or finds out whether it could be done. Unless it is only that, `counts` is called
+    /// with the keys that may log in from now on, while nobody else can change them: with those that are found first,
+    /// where it may refuse the change, then with those that are left of it.
     pub fn change(
         &self,
         request: &KeyRequest,
         asker: Asker,
         clock: Clock,
         has_logged_in: &dyn Fn(KeyId) -> bool,
-        then: impl FnOnce(Keyring),
+        mut counts: impl FnMut(Counts) -> Result<(), Failure>,
     ) -> Result<KeyChanged, Failure> {
         let _lock = self.lock()?;
         let text = private::read(self.path).map_err(|error| failure(&error))?;
@@ -101,6 +110,11 @@ impl Store<'_> {
         if is_dry {
             return Ok(answer);
         }
+        // A person may have written a root that can't be one, which keeps nobody from revoking a key.
+        let effective =
+            |keyring: &Keyring| keyring.only(|key| wrong_root(key, &self.own).is_none());
+        let found = Keyring::parse(self.path, &text).map_err(|error| form(&error))?;
+        counts(Counts::Found(effective(&found.without(&revoked))))?;
         // Before the entry goes, so that it never counts again; before it comes, so that it counts.
         if let Some(revoked) = outcome.revoked {
             revoked.save(self.state).map_err(|error| failure(&error))?;
@@ -108,8 +122,7 @@ impl Store<'_> {
         if let Some(text) = outcome.text {
             private::replace(self.path, text.as_bytes()).map_err(|error| failure(&error))?;
         }
-        // A person may have written a root that can't be one, which keeps nobody from revoking a key.
-        then(outcome.keyring.only(|key| wrong_root(key, &self.own).is_none()));
+        counts(Counts::Changed(effective(&outcome.keyring)))?;
         Ok(answer)
     }
 

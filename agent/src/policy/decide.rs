@@ -15,7 +15,6 @@ use lariat_wire::protocol::request::{
 use lariat_wire::protocol::transfer::Overrides;
 use lariat_wire::protocol::verb::Verb;
 
-use super::argv::argv;
 use super::confinement::Confinement;
 use super::denial::{Denial, Rule};
 use super::facts::Facts;
@@ -34,14 +33,23 @@ pub struct Grant {
     pub line: usize,
     /// The directory to which the file work is confined.
     pub root: Option<Confinement>,
-    /// The path of the program to run, which is not looked up again.
-    pub program: Option<Vec<u8>>,
+    /// The program to run, if a rule names it: it is run whatever else the request would have run.
+    pub program: Option<Program>,
     /// Whether the controller may send a command input, or change its terminal.
     pub input: bool,
     /// The addresses to connect to, none of which is looked up again.
     pub addresses: Vec<SocketAddr>,
     /// Whether a connection that the host in question has parked here may be taken.
     pub parked: bool,
+}
+
+/// A program with its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its path, which is not looked up again.
+    pub path: Vec<u8>,
+    /// The command's words, its name first.
+    pub words: Vec<Vec<u8>>,
 }
 
 /// A rule, and what it has against a request.
@@ -231,7 +239,7 @@ fn verb(key: &Entry, request: &Request) -> Verb {
 fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<Grant, Objection> {
     let Some(patterns) = &key.commands else { return Ok(granted) };
     let no = |what: &str| Err((Rule::Commands, format!("{} {what}", facts.at(patterns.line))));
-    let Some(words) = argv(&run.command) else {
+    let Some(words) = run.command.words() else {
         return no(match run.command {
             Command::Argv(_) | Command::Shell(_) => {
                 "has no shell: give the program and its arguments as words of their own"
@@ -266,8 +274,8 @@ fn command(key: &Entry, run: &Run, facts: &Facts<'_>, granted: Grant) -> Result<
     for pattern in patterns.iter() {
         match pattern.compare(program, arguments) {
             Ok(()) => {
-                let program = Some(program.to_vec());
-                return Ok(Grant { line: pattern.line, program, ..granted });
+                let program = Program { path: program.to_vec(), words: words.to_vec() };
+                return Ok(Grant { line: pattern.line, program: Some(program), ..granted });
             }
             Err(mismatch) if nearest.is_none_or(|(_, far)| mismatch.word() > far) => {
                 nearest = Some(((pattern.line, mismatch), mismatch.word()));
@@ -412,7 +420,8 @@ fn within(asked: &Asked<'_>, facts: &Facts<'_>, granted: Grant) -> Result<Grant,
     let Some(root) = roots.iter().filter(holds).max_by_key(|root| root.as_bytes().len()) else {
         return no(format!("has no directory above {}", escape(&path)));
     };
-    let Preserve { xattrs: _, owner, special, acls: _ } = asked.preserve;
+    // Of extended attributes those of users are sent and set.
+    let Preserve { xattrs: _, owner, special, acls } = asked.preserve;
     let chown = |overrides: &Overrides| overrides.user.is_some() || overrides.group.is_some();
     let chmod = |overrides: &Overrides| {
         let mut changes = overrides.mode.iter().chain(&overrides.directory_mode);
@@ -421,6 +430,7 @@ fn within(asked: &Asked<'_>, facts: &Facts<'_>, granted: Grant) -> Result<Grant,
     let option = match asked.overrides {
         _ if special => "--special",
         _ if owner => "--owner",
+        _ if acls => "-A",
         Some(overrides) if chown(overrides) => "--chown",
         Some(overrides) if chmod(overrides) => "--chmod and setuid, setgid or sticky bits",
         Some(_) | None => {

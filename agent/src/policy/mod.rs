@@ -1,6 +1,5 @@
 //! What a key may do: pure functions over the keyring's rules.
 
-mod argv;
 pub mod bind;
 mod confinement;
 mod decide;
@@ -13,9 +12,8 @@ pub mod path;
 pub mod pattern;
 pub mod place;
 
-pub use argv::argv;
 pub use confinement::{Confinement, Obstacle};
-pub use decide::{Grant, acting_user, admit, decide};
+pub use decide::{Grant, Program, acting_user, admit, decide};
 pub use denial::{Denial, Rule};
 pub use describe::{describe, join};
 pub use facts::{Clock, Facts};

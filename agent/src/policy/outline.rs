@@ -7,8 +7,6 @@ use lariat_wire::protocol::pull::Pull;
 use lariat_wire::protocol::request::{ConnectRequest, FileRequest, JobRequest, Request};
 use lariat_wire::protocol::tree::{Entry, PushTree, TreeOptions};
 
-use super::argv::argv;
-
 /// A request without its bulk, made as the user that it is served as: [`super::decide`] gives the same answer.
 pub fn outline(request: &Request, user: &str) -> Request {
     let user = || Some(user.to_owned());
@@ -18,7 +16,7 @@ pub fn outline(request: &Request, user: &str) -> Request {
                 job: run.job,
                 command: match &run.command {
                     Command::Argv(words) => Command::Argv(words.clone()),
-                    Command::Shell(line) if argv(&run.command).is_some() => {
+                    Command::Shell(line) if run.command.words().is_some() => {
                         Command::Shell(line.clone())
                     }
                     Command::Shell(_) => Command::Shell(Vec::new()),

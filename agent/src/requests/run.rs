@@ -10,7 +10,6 @@ use super::{attach, detached, follow};
 use crate::budget::{Holder, Share};
 use crate::core::{Outcome, Permit, Session};
 use crate::jobs::StartError;
-use crate::policy::argv;
 use crate::transport::SessionLink;
 
 /// Runs a command and passes its streams on, until the controller has everything.
@@ -29,13 +28,10 @@ pub(super) async fn serve(
         Err(failure) => return attach::go_on(link, again, failure, permit, session).await,
     };
     let agent = &session.agent;
-    let program = permit.grant().program.clone();
-    if program.is_some() {
-        // What was permitted is a program with these words, and no shell.
-        if let Some(words) = argv(&run.command) {
-            run.command = Command::Argv(words.to_vec());
-        }
-    }
+    let program = permit.grant().program.clone().map(|program| {
+        run.command = Command::Argv(program.words);
+        program.path
+    });
     let is_shell = run.command == Command::Login;
     let kept = if is_detached { permit.unattended() } else { None };
     let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, kept.as_ref());

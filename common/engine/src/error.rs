@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::metadata::xattrs::ONLY_OF_USERS;
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 
@@ -54,5 +55,12 @@ pub(crate) fn sys_failed(action: Action, path: &[u8]) -> impl Fn(rustix::io::Err
 /// The cause of an errno. `E2BIG` comes only from the calls for extended attributes here.
 fn cause(errno: i32) -> Cause {
     const TOO_LONG: i32 = rustix::io::Errno::TOOBIG.raw_os_error();
-    if errno == TOO_LONG { Cause::XattrsTooLarge } else { Cause::Os(errno) }
+    const FOREIGN: i32 = ONLY_OF_USERS.raw_os_error();
+    match errno {
+        TOO_LONG => Cause::XattrsTooLarge,
+        FOREIGN => Cause::BadRequest(
+            "it has extended attributes besides user.*, and in a key's directories these alone go with -X".into(),
+        ),
+        errno => Cause::Os(errno),
+    }
 }

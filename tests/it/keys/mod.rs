@@ -3,6 +3,7 @@
 mod add;
 mod attacks;
 mod fleet;
+mod record;
 mod revoke;
 mod rotate;
 mod runbooks;

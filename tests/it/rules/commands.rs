@@ -1,11 +1,14 @@
 //! A key with commands: what it runs is what a pattern says, and nothing else of how it runs is the caller's choice.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use lariat_testing::fleet::TestFleet;
+use lariat_testing::wait;
 
 use super::{directory, refused};
+use crate::audit::of_request;
 
 /// Rules with these commands, each a list of words as in TOML.
 fn commands(list: &str) -> String {
@@ -42,6 +45,37 @@ fn a_command_that_a_pattern_names_runs_and_others_do_not() {
     }
     let near = refused(&fleet, ["run", "web1", "--", "printf", "%s-", "a/b"]);
     assert!(near.contains("commands: nearest is keyring.toml:10, word 3 differs"), "{near}");
+}
+
+#[test]
+fn the_record_and_an_error_name_what_was_run_and_no_shell() {
+    let fleet = TestFleet::new();
+    fleet.enroll("web1", "127.0.0.1:1");
+    let own = directory(&fleet, "own");
+    let broken = own.join("broken").into_os_string().into_string().unwrap();
+    fs::write(&broken, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let list = format!("[\"/usr/bin/id\"], [\"{broken}\"]");
+    fleet.set_rules("web1", &format!("{}stdin = true\n", commands(&list)));
+    let agent = fleet.start("web1");
+    fleet.set_address("web1", agent.address);
+    fleet.ok(["run", "web1", "--", "id"]);
+    fleet.ok(["run", "web1", "--", "/usr/bin/id"]);
+    let job = fleet.ok(["run", "web1", "--detach", "--", "id"]);
+    fleet.ok(["attach", "web1", job.split_whitespace().last().unwrap()]);
+    let error = fleet.fails(127, ["run", "web1", "--", &broken]);
+    assert!(error.contains(&format!("start {broken}: ")) && !error.contains("/bin/sh"), "{error}");
+    let words = ["id", "/usr/bin/id", "id", &broken];
+    let lines = wait::until("four ends", || {
+        let lines = of_request(&agent, "run");
+        (lines.len() == 2 * words.len()).then_some(lines)
+    });
+    let argv: BTreeSet<_> = lines.iter().map(|line| line["argv"].to_string()).collect();
+    let wanted = words.map(|word| serde_json::json!([word]).to_string());
+    assert_eq!(argv, wanted.into_iter().collect());
+    refused(&fleet, ["run", "web1", "--", "id;id"]);
+    let denied = of_request(&agent, "run").pop().unwrap();
+    assert_eq!(denied["argv"], serde_json::json!(["/bin/sh", "-c", "id;id"]));
 }
 
 #[test]

@@ -118,12 +118,21 @@ fn no_path_leads_out_of_a_root() {
     // Each rule is for its own verb.
     refused(&fleet, ["push", "file", &at(&down.join("x"))]);
     refused(&fleet, ["pull", &at(&up.join("x")), "got"]);
-    for (option, value) in [("--owner", None), ("--special", None), ("--chown", Some("nobody"))] {
+    for (option, value) in
+        [("--owner", None), ("-A", None), ("--special", None), ("--chown", Some("nobody"))]
+    {
         let dest = at(&up.join("x"));
         let push: Vec<&str> = ["push", "file", &dest, option].into_iter().chain(value).collect();
         let error = refused(&fleet, push);
         assert!(error.contains(option), "{error}");
     }
+
+    fs::write(down.join("file"), "new").unwrap();
+    for option in ["--owner", "-A", "--special"] {
+        let error = refused(&fleet, ["pull", &at(&down.join("file")), "got", option]);
+        assert!(error.contains(option), "{error}");
+    }
+    fs::remove_file(down.join("file")).unwrap();
 
     let link = |root: &Path, path: &str| at(&root.join(path));
     for path in ["link/secret", "link/new", "slash/etc/x", "link/", "magic/x"] {
@@ -263,6 +272,52 @@ fn what_can_says_of_links_is_what_a_transfer_meets() {
     }
     assert_eq!(fs::read_to_string(out.join("secret")).unwrap(), "the secret");
     assert_eq!(names(&out), ["secret"]);
+}
+
+#[test]
+fn within_a_root_only_attributes_of_users_go_and_others_are_told() {
+    let (fleet, _agent) = with_roots();
+    let [up, down] = ["up", "down"].map(|name| directory(&fleet, name));
+    let set = |path: &Path, name: &str| {
+        rustix::fs::setxattr(path, name, b"1", rustix::fs::XattrFlags::empty()).is_ok()
+    };
+    let has = |path: &Path, name: &str| {
+        rustix::fs::getxattr(path, name, &mut [0; 10][..]).is_ok_and(|len| len > 0)
+    };
+    fs::create_dir(fleet.path("tree")).unwrap();
+    for name in ["user", "root"] {
+        fs::write(fleet.path("tree").join(name), name).unwrap();
+        fs::write(down.join(name), name).unwrap();
+        for file in [fleet.path("tree").join(name), down.join(name)] {
+            let space = if name == "user" { "user.a" } else { "trusted.a" };
+            if !set(&file, space) {
+                // Only root has the other kind, and not every file system has any.
+                return;
+            }
+        }
+    }
+    let why = "it has extended attributes besides user.*";
+    let user = fleet.path("tree/user").into_os_string().into_string().unwrap();
+    fleet.ok(["push", &user, &at(&up), "-X"]);
+    assert!(has(&up.join("user"), "user.a"));
+    let error = fleet.fails(255, ["push", "tree/root", &at(&up), "-X"]);
+    assert!(error.contains(why) && !up.join("root").exists(), "{error}");
+    let of_tree = |args: &[&str]| {
+        let output = fleet.run(args);
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    };
+    of_tree(&["push", "tree", &at(&up), "-X"]);
+    assert_eq!(names(&up.join("tree")), ["user"], "others go on");
+    fleet.ok(["push", "tree/root", &at(&up)]);
+    assert!(!has(&up.join("root"), "trusted.a"));
+
+    fleet.ok(["pull", &at(&down.join("user")), "got", "-X"]);
+    assert!(has(&fleet.path("got"), "user.a"));
+    let error = fleet.fails(255, ["pull", &at(&down.join("root")), "other", "-X"]);
+    assert!(error.contains(why) && !fleet.path("other").exists(), "{error}");
+    of_tree(&["pull", &at(&down), "all", "-X"]);
+    assert_eq!(names(&fleet.path("all/down")), ["user"]);
 }
 
 /// `LARIAT_ROUNDS` says how often it is tried, each way.

@@ -89,8 +89,11 @@ impl Host {
             asker,
             Clock::new(SystemTime::now(), UNIX_EPOCH),
             &has_logged_in,
-            |keyring| {
-                *swapped.borrow_mut() = Some(keyring);
+            |counts| {
+                if let Counts::Changed(keyring) = counts {
+                    *swapped.borrow_mut() = Some(keyring);
+                }
+                Ok(())
             },
         );
         match done {
@@ -158,11 +161,53 @@ fn no_root_reaches_what_is_the_agents_own() {
     // It keeps nobody from revoking another key, and its key does not count then.
     let (key, clock) = ("key3".to_owned(), Clock::new(SystemTime::now(), UNIX_EPOCH));
     let revoke = KeyRequest::KeyRevoke(KeyRevoke { key, keep_jobs: false, force: false });
-    let (by, mut counts) = (Asker::Key(owner(), None), Keyring::default());
-    let store = host.store(&own);
-    assert!(store.change(&revoke, by, clock, &|_| true, |new| counts = new).unwrap().changed);
-    let counts: Vec<KeyId> = counts.entries().map(|key| key.id).collect();
-    assert_eq!(counts, [owner()]);
+    let (by, mut all) = (Asker::Key(owner(), None), Vec::new());
+    let counts = |counts| {
+        let (Counts::Found(keyring) | Counts::Changed(keyring)) = counts;
+        all.push(keyring.entries().map(|key| key.id).collect::<Vec<_>>());
+        Ok(())
+    };
+    assert!(host.store(&own).change(&revoke, by, clock, &|_| true, counts).unwrap().changed);
+    assert_eq!(all, [vec![owner(), id(3)], vec![owner()]]);
+}
+
+#[test]
+fn what_a_person_has_written_counts_before_the_change_and_may_prevent_it() {
+    let host = Host::new();
+    host.owner(&host.adding(2, only(&[Verb::Run]))).unwrap();
+    std::fs::write(host.path(), host.text().replace("\"run\"", "\"push\"")).unwrap();
+    let edited = host.text();
+    let KeyRequest::KeyAdd(add) = host.adding(3, only(&[Verb::Pull])) else { panic!() };
+    let (path, clock) = (host.path(), Clock::new(SystemTime::now(), UNIX_EPOCH));
+    let change = |request: &KeyAdd, is_right: bool| {
+        let mut seen = Vec::new();
+        let verbs = |keyring: &Keyring| keyring.entry(id(2)).map(|key| *key.verbs);
+        let counts = |counts| {
+            seen.push(match counts {
+                Counts::Found(keyring) => ("found", verbs(&keyring), host.text()),
+                Counts::Changed(keyring) => ("changed", verbs(&keyring), host.text()),
+            });
+            if is_right { Ok(()) } else { Err(form(&"no")) }
+        };
+        let (request, by) = (KeyRequest::KeyAdd(request.clone()), Asker::Key(owner(), None));
+        let done = host.store(&path).change(&request, by, clock, &|_| true, counts);
+        (done.is_ok(), seen)
+    };
+    let push: Option<Verbs> = Some([Verb::Push].into_iter().collect());
+    assert_eq!(change(&KeyAdd { dry_run: true, ..add.clone() }, true), (true, Vec::new()));
+    assert_eq!(change(&KeyAdd { revision: [0; 16], ..add.clone() }, true), (false, Vec::new()));
+    let found = ("found", push, edited.clone());
+    assert_eq!(change(&add, false), (false, vec![found.clone()]));
+    assert_eq!(host.text(), edited, "nothing is written");
+    let (is_done, seen) = change(&add, true);
+    assert_eq!((is_done, seen.len(), &seen[0], &seen[1].1), (true, 2, &found, &push));
+
+    let keyring = Keyring::parse(&path, &host.text()).unwrap();
+    let (add, finish) = (KeyRequest::KeyAdd(add), KeyRequest::KeyRotate(KeyRotate::Finish));
+    let may = |by, request| Asker::Key(by, None).may(request, &keyring, clock);
+    assert!(may(owner(), &add) && Asker::Host.may(&add, &keyring, clock));
+    assert!(!may(id(2), &add) && may(id(2), &finish));
+    assert!(!may(id(9), &add) && !may(id(9), &finish));
 }
 
 #[test]

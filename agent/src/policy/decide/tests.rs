@@ -357,7 +357,8 @@ fn the_line_that_decides_is_told() {
 #[test]
 fn roots_go_with_no_owner_and_no_special_bits() {
     let key = key("push = [\"/srv\"]\npull = [\"/srv\"]\n");
-    let preserve = |owner, special| Preserve { owner, special, xattrs: true, acls: true };
+    let preserve = |owner, special| Preserve { owner, special, xattrs: true, acls: false };
+    let acls = Preserve { acls: true, ..Preserve::default() };
     let options = |preserve| TreeOptions { preserve, ..TreeOptions::default() };
     let file = |preserve, overrides| {
         Request::File(FileRequest::Push(Push { preserve, overrides, ..push("/srv/x") }))
@@ -389,6 +390,9 @@ fn roots_go_with_no_owner_and_no_special_bits() {
             file(preserve(false, false), chown(None, Some("0"))),
             "push: keyring.toml:7 does not go with --chown",
         ),
+        (file(acls, none()), "push: keyring.toml:7 does not go with -A"),
+        (push_tree("/srv", options(acls)), "push: keyring.toml:7 does not go with -A"),
+        (pull("/srv", Some(options(acls))), "pull: keyring.toml:8 does not go with -A"),
         (
             push_tree("/srv", options(preserve(true, false))),
             "push: keyring.toml:7 does not go with --owner",
@@ -421,11 +425,19 @@ fn a_clock_that_is_not_set_lets_in_only_keys_without_dates() {
 fn a_permit_carries_what_was_decided() {
     let key = key("commands = [[\"/usr/bin/id\", \"..\"]]\npush = [\"/srv\"]\n");
     let granted = decide(&key, &job(argv(&["id"])), &facts()).unwrap();
-    let program = Some(b"/usr/bin/id".to_vec());
-    assert_eq!(
-        granted,
-        Grant { line: 7, root: None, program, input: false, addresses: Vec::new(), parked: false }
-    );
+    let program = || Some(Program { path: b"/usr/bin/id".to_vec(), words: vec![b"id".to_vec()] });
+    let grant = Grant {
+        line: 7,
+        root: None,
+        program: program(),
+        input: false,
+        addresses: Vec::new(),
+        parked: false,
+    };
+    assert_eq!(granted, grant);
+    let word = argv(&[]);
+    let word = job(Run { command: Command::Shell(b"id".to_vec()), ..word });
+    assert_eq!(decide(&key, &word, &facts()).unwrap().program, program());
     let granted = decide(&key, &push_tree("/srv/x/", TreeOptions::default()), &facts()).unwrap();
     assert_eq!(granted.root.unwrap().root, "/srv".parse().unwrap());
     let local = Entry::local(5, Verbs::all());

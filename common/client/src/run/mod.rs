@@ -156,8 +156,11 @@ where
 /// The failure to execute a command.
 pub fn not_run(request: &Run, errno: i32) -> Failure {
     let program = match &request.command {
-        Command::Shell(_) => b"/bin/sh".to_vec(),
-        Command::Argv(words) => words.first().cloned().unwrap_or_default(),
+        // A host may have started a word without a shell, as its rules say.
+        command if command.words().is_some() => {
+            command.words().and_then(<[_]>::first).cloned().unwrap_or_default()
+        }
+        Command::Shell(_) | Command::Argv(_) => b"/bin/sh".to_vec(),
         Command::Script { body, .. } => Interpreter::of(body).program.to_vec(),
         Command::Login => b"the login shell".to_vec(),
     };

@@ -8,7 +8,6 @@ use nix::unistd::{Group, User};
 use super::acl;
 use super::attributes::{Attributes, BinaryAcls, MODE, SPECIAL, mode_mask};
 use super::overrides::ResolvedOverrides;
-use super::xattrs::{Namespaces, keep_of_users};
 use lariat_wire::protocol::metadata::{AclEntry, AclTag, Acls, Metadata, Ownership, Preserve};
 
 /// Translates the metadata of one transfer.
@@ -46,17 +45,13 @@ impl Translator {
             gid = Some(known(&mut self.groups, group, group_number_of).unwrap_or(*group_number));
         }
         let spaces = self.overrides.spaces;
-        let mut xattrs = metadata.xattrs;
-        if spaces == Namespaces::User {
-            keep_of_users(&mut xattrs);
-        }
         Attributes {
             mode,
             kept,
             mtime: metadata.mtime,
             uid: self.overrides.user.or(uid),
             gid: self.overrides.group.or(gid),
-            xattrs: self.preserve.xattrs.then_some(xattrs),
+            xattrs: self.preserve.xattrs.then_some(metadata.xattrs),
             spaces,
             acls: self.preserve.acls.then(|| self.binary(&metadata.acls)),
         }

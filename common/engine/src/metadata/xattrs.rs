@@ -39,20 +39,21 @@ pub(super) fn is_of_overlay(name: &[u8]) -> bool {
     name.starts_with(OVERLAY)
 }
 
-/// Drops the attributes that are not in the namespace of users.
-pub(crate) fn keep_of_users(xattrs: &mut Vec<Xattr>) {
-    xattrs.retain(|xattr| Namespaces::User.have(&xattr.name));
-}
+/// The error for an attribute that is transferred, but not within a root. No system call has it.
+pub(crate) const ONLY_OF_USERS: Errno = Errno::DOM;
 
 /// Reads the attributes of an open file that are transferred, sorted by name. More than [`MAX_XATTRS`] bytes
-/// are an error.
-pub(crate) fn read(file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
+/// are an error, and so is one that is not of these namespaces: it must not get lost silently.
+pub(crate) fn read(file: impl AsFd, spaces: Namespaces) -> Result<Vec<Xattr>, Errno> {
     let file = Subject::new(&file);
     let names = match transferred(file, Namespaces::All) {
         // The file system has no extended attributes.
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         names => names?,
     };
+    if !names.iter().all(|name| spaces.have(name)) {
+        return Err(ONLY_OF_USERS);
+    }
     let mut xattrs = Vec::new();
     let (mut left, mut value) = (MAX_XATTRS, Vec::new());
     for name in names {
@@ -99,7 +100,8 @@ pub(super) fn compare(
     let mut value = vec![0; if there.is_empty() { 0 } else { MAX_XATTRS }];
     for xattr in xattrs {
         if !spaces.have(&xattr.name) {
-            return Err(Errno::PERM);
+            let is_transferred = Namespaces::All.have(&xattr.name);
+            return Err(if is_transferred { ONLY_OF_USERS } else { Errno::PERM });
         }
         let old = if there.contains(&xattr.name) {
             file.xattr(&xattr.name, &mut value).ok().flatten()
@@ -137,17 +139,32 @@ mod tests {
         set(&one, "user.b", b"\0\xff").unwrap();
         set(&other, "user.b", b"old").unwrap();
         set(&other, "user.gone", b"x").unwrap();
-        let xattrs = read(&one).unwrap();
+        let xattrs = read(&one, Namespaces::All).unwrap();
         assert_eq!(xattrs.len(), 2);
         let compare =
             |xattrs: &[Xattr], set| compare(Subject::new(&other), xattrs, Namespaces::All, set);
         assert_eq!((compare(&xattrs, false), compare(&xattrs, true)), (Ok(true), Ok(true)));
-        assert_eq!(read(&other).unwrap(), xattrs);
+        assert_eq!(read(&other, Namespaces::User).unwrap(), xattrs);
         assert_eq!(compare(&xattrs, true), Ok(false));
         for name in ["security.capability", "trusted.overlay.opaque", "system.x"] {
             let forbidden = Xattr { name: name.into(), value: b"x".to_vec() };
             assert_eq!(compare(&[forbidden], true), Err(Errno::PERM), "{name}");
         }
+    }
+
+    #[test]
+    fn within_a_root_those_of_root_are_an_error_and_stay() {
+        let file = tempfile::tempfile().unwrap();
+        let subject = Subject::new(&file);
+        let of_root = [Xattr { name: b"trusted.a".to_vec(), value: b"1".to_vec() }];
+        assert_eq!(compare(subject, &of_root, Namespaces::User, true), Err(ONLY_OF_USERS));
+        if subject.set_xattr(b"trusted.a", b"1").is_err() {
+            // Only root has them.
+            return;
+        }
+        assert_eq!(read(&file, Namespaces::User), Err(ONLY_OF_USERS));
+        assert_eq!(compare(subject, &[], Namespaces::User, true), Ok(false));
+        assert_eq!(read(&file, Namespaces::All).unwrap(), of_root);
     }
 
     #[test]

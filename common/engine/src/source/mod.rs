@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use crate::chunk::whole;
 use crate::confined::Base;
 use crate::error::{failed, sys_failed};
+use crate::metadata::Namespaces;
 use crate::metadata::kind::{file_kind, not_a_file};
-use crate::metadata::xattrs;
 use crate::page_buffer::PageBuffer;
 use chunk_cache::CachedFile;
 pub use chunk_cache::ChunkCache;
@@ -92,11 +92,9 @@ impl Source {
         if base.is_confined() && stat.st_nlink > 1 {
             return Err(sys_failed(Action::Open, name)(Errno::MLINK));
         }
-        let offer = offer::of_file(&file, &stat, preserve);
-        let mut offer = offer.map_err(sys_failed(Action::Read, name))?;
-        if base.is_confined() {
-            xattrs::keep_of_users(&mut offer.metadata.xattrs);
-        }
+        let spaces = if base.is_confined() { Namespaces::User } else { Namespaces::All };
+        let offer = offer::of_file(&file, &stat, preserve, spaces);
+        let offer = offer.map_err(sys_failed(Action::Read, name))?;
         if offer::is_generated(&file, stat.st_size) {
             let offer = Offer { size: None, sparse: false, ..offer };
             return Self::from_stream(file, name, offer).map_err(failed(Action::Read, name));
@@ -147,7 +145,8 @@ impl Source {
 
     fn offer_of(file: &File, path: &[u8], preserve: Preserve) -> Result<Offer, Failure> {
         let stat = fstat(file).map_err(sys_failed(Action::Read, path))?;
-        offer::of_file(file, &stat, preserve).map_err(sys_failed(Action::Read, path))
+        offer::of_file(file, &stat, preserve, Namespaces::All)
+            .map_err(sys_failed(Action::Read, path))
     }
 
     fn with_offer(file: File, path: Vec<u8>, offer: Offer) -> Self {

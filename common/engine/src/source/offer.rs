@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::generated;
 use crate::metadata::attributes::mtime;
 use crate::metadata::owners::{self, OwnerNames};
-use crate::metadata::{acl, xattrs};
+use crate::metadata::{Namespaces, acl, xattrs};
 use lariat_wire::protocol::metadata::Time;
 use lariat_wire::protocol::metadata::{Metadata, Preserve};
 use lariat_wire::protocol::transfer::{Identity, Offer};
@@ -18,12 +18,17 @@ use lariat_wire::protocol::transfer::{Identity, Offer};
 pub(super) const STREAM_MODE: u32 = 0o644;
 
 /// The offer of an open file with this `stat`.
-pub(super) fn of_file(file: &File, stat: &Stat, preserve: Preserve) -> Result<Offer, Errno> {
+pub(super) fn of_file(
+    file: &File,
+    stat: &Stat,
+    preserve: Preserve,
+    spaces: Namespaces,
+) -> Result<Offer, Errno> {
     let mut owners = OwnerNames::default();
     let mut metadata = owners::describe(stat, preserve, &mut owners);
     owners.add_acls(acl::describe(file, stat, preserve.acls)?, &mut metadata);
     if preserve.xattrs {
-        metadata.xattrs = xattrs::read(file)?;
+        metadata.xattrs = xattrs::read(file, spaces)?;
     }
     let (size, sparse, _, identity) = state(stat);
     Ok(Offer { size, sparse, metadata, identity, seed: rand::random() })

@@ -22,7 +22,7 @@ use crate::file::temporary;
 use crate::lanes::Lanes;
 use crate::metadata::acl;
 use crate::metadata::owners::{self, OwnerNames};
-use crate::metadata::xattrs;
+use crate::metadata::{Namespaces, xattrs};
 use crate::send::SendFile;
 use crate::source::generated;
 use lariat_wire::memory::{Charge, Memory};
@@ -334,11 +334,8 @@ impl Walk {
 
 /// Reads the attributes that are sent of a file in this directory.
 fn read_xattrs(directory: &Dir, file: impl AsFd) -> Result<Vec<Xattr>, Errno> {
-    let mut xattrs = xattrs::read(file)?;
-    if directory.is_strict() {
-        xattrs::keep_of_users(&mut xattrs);
-    }
-    Ok(xattrs)
+    let spaces = if directory.is_strict() { Namespaces::User } else { Namespaces::All };
+    xattrs::read(file, spaces)
 }
 
 /// About how many bytes an entry takes on the wire.

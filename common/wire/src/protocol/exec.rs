@@ -98,6 +98,24 @@ pub enum Command {
     Login,
 }
 
+impl Command {
+    /// The program and the arguments of a command that needs no shell: an argv, or a line that is a single plain word,
+    /// which is a program without arguments. `None` for any other.
+    pub fn words(&self) -> Option<&[Vec<u8>]> {
+        match self {
+            Self::Argv(words) => Some(words),
+            Self::Shell(line) if is_plain(line) => Some(std::slice::from_ref(line)),
+            Self::Shell(_) | Self::Script { .. } | Self::Login => None,
+        }
+    }
+}
+
+/// Whether a shell would take a line for a name, and see nothing else in it.
+fn is_plain(line: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(byte);
+    !line.is_empty() && line.iter().all(plain)
+}
+
 impl Run {
     /// Checks what the types can't ensure.
     pub fn check(&self) -> Result<(), Invalid> {
@@ -286,6 +304,22 @@ mod tests {
             bad.env.push((name.to_vec(), vec![]));
             assert_eq!(bad.check(), Err(Invalid::Variable));
         }
+    }
+
+    #[test]
+    fn a_line_with_anything_for_a_shell_has_no_words() {
+        let line = |text: &str| Command::Shell(text.into());
+        for plain in ["id", "/usr/bin/g++", "a-b_c.sh", "x"] {
+            assert_eq!(line(plain).words(), Some(&[plain.as_bytes().to_vec()][..]));
+        }
+        for shell in
+            ["", " id", "id\n", "id -u", "$x", "~/x", "a=b", "x;y", "`x`", "a*", "[", "#", "!"]
+        {
+            assert_eq!(line(shell).words(), None, "{shell}");
+        }
+        let words = vec![b"a b".to_vec()];
+        assert_eq!(Command::Argv(words.clone()).words(), Some(words.as_slice()));
+        assert_eq!(Command::Login.words(), None);
     }
 
     #[test]

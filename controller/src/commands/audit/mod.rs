@@ -1,9 +1,12 @@
 //! `lariat audit`: what was done on hosts, and whether the record of it is whole.
 
 mod copy;
+mod lines;
 mod pull;
 mod show;
+mod told;
 mod verify;
+mod wanted;
 
 use std::process::ExitCode;
 

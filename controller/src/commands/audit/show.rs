@@ -5,23 +5,20 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use lariat_base::clock::{milliseconds, rfc3339};
-use lariat_base::escape::escape;
 use lariat_base::name::HostName;
 use lariat_base::units::parse_duration;
-use lariat_client::AuditPart;
 use lariat_wire::protocol::audit::AuditStart;
 use serde_json::Value;
 
+use super::lines::read_lines;
+use super::told::told;
+use super::wanted::Wanted;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{Ended, Failed, FanoutOptions, HostContext, HostWork, Verb};
 use crate::fleet;
 use crate::output::json;
-use crate::signal_name::signal_name;
 use crate::target::{self, Targets};
-
-/// The longest line that is shown, in bytes.
-const MAX_LINE: usize = 256 * 1024;
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -42,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     since: Option<Duration>,
 
-    /// Only what this key did: its label or id
+    /// Only what this key did: its label, or an id that it has or had
     ///
     /// The key to log in with is named before the verb: lariat --key LABEL audit show.
     #[arg(long, value_name = "LABEL")]
@@ -85,33 +82,20 @@ impl HostWork for Showing {
         let since = self.since.and_then(|since| SystemTime::now().checked_sub(since));
         let start = since.map_or(AuditStart::Oldest, |time| AuditStart::Since(milliseconds(time)));
         let since = since.map(rfc3339);
-        let (mut pending, mut broken) = (Vec::new(), None);
-        let each = async |part: AuditPart<'_>| {
-            let AuditPart::Bytes(bytes) = part else { return ControlFlow::Continue(()) };
+        let wanted = match &self.key {
+            Some(name) => Some(Wanted::find(handle, name, start).await?),
+            None => None,
+        };
+        let each = async |lines: &[u8]| {
             outlet.room().await;
-            pending.extend_from_slice(bytes);
-            let whole = pending.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-            let rest = pending.split_off(whole);
-            let shown = self.shown(handle.name(), &pending, since.as_deref());
-            pending = rest;
-            let put = if shown.is_empty() { Ok(()) } else { outlet.put(&shown) };
-            match put {
-                Ok(()) if pending.len() <= MAX_LINE => ControlFlow::Continue(()),
-                Ok(()) => {
-                    broken = Some(CliError::new("its record has a line that is too long"));
-                    ControlFlow::Break(())
-                }
-                Err(error) => {
-                    broken = Some(error);
-                    ControlFlow::Break(())
-                }
+            let shown = self.shown(handle.name(), lines, since.as_deref(), wanted.as_ref());
+            if shown.is_empty() {
+                Ok(ControlFlow::Continue(()))
+            } else {
+                outlet.put(&shown).map(ControlFlow::Continue)
             }
         };
-        let read = handle.read_audit(start, each).await;
-        read.map_err(|error| Failed::from(error).before("audit show of"))?;
-        broken.map_or(Ok(()), |error| {
-            Err(error.during(format!("audit show of {}", handle.name())).into())
-        })
+        read_lines(handle, start, each).await
     }
 
     fn report(
@@ -133,7 +117,13 @@ impl HostWork for Showing {
 
 impl Showing {
     /// The lines among these that are wanted, as they are shown.
-    fn shown(&self, host: &HostName, lines: &[u8], since: Option<&str>) -> Vec<u8> {
+    fn shown(
+        &self,
+        host: &HostName,
+        lines: &[u8],
+        since: Option<&str>,
+        wanted: Option<&Wanted>,
+    ) -> Vec<u8> {
         let mut shown = Vec::new();
         for line in lines.split_inclusive(|&b| b == b'\n') {
             let Some(value) = read(host, line) else {
@@ -145,7 +135,9 @@ impl Showing {
                 shown.extend_from_slice(what.as_bytes());
                 continue;
             };
-            if !self.is_wanted(&value, since) {
+            let is_late =
+                since.is_none_or(|since| value["time"].as_str().is_some_and(|at| at >= since));
+            if !is_late || wanted.is_some_and(|wanted| !wanted.has(&value)) {
                 continue;
             }
             if self.json {
@@ -161,15 +153,6 @@ impl Showing {
         }
         shown
     }
-
-    fn is_wanted(&self, line: &Value, since: Option<&str>) -> bool {
-        let text = |field: &str| line[field].as_str();
-        let is_late = since.is_none_or(|since| text("time").is_some_and(|time| time >= since));
-        let is_keys = self.key.as_deref().is_none_or(|key| {
-            text("label") == Some(key) || text("key") == Some(key) || text("owner") == Some(key)
-        });
-        is_late && is_keys
-    }
 }
 
 /// A line of this host's record. One that says that it is of another host would pass for that host's.
@@ -179,65 +162,29 @@ fn read(host: &HostName, line: &[u8]) -> Option<Value> {
     (is_own && line.starts_with(b"{\"")).then_some(value)
 }
 
-/// A line for people: when, who, what, and how it ended.
-fn told(line: &Value) -> String {
-    let text = |field: &str| line[field].as_str().map(|text| escape(text.as_bytes()));
-    let number = |field: &str| line[field].as_u64();
-    let words = |field: &str| {
-        let words = line[field].as_array()?.iter().map(|word| word.as_str().unwrap_or_default());
-        Some(words.map(|word| escape(word.as_bytes())).collect::<Vec<_>>().join(" "))
-    };
-    let mut told = vec![text("time").unwrap_or_default()];
-    told.extend(text("label"));
-    told.extend(text("event"));
-    told.extend(text("request"));
-    told.extend(text("target"));
-    told.extend(text("user").map(|user| format!("as {user}")));
-    told.extend(text("path").or_else(|| words("argv")).map(|what| format!("[{what}]")));
-    let mut ends = Vec::new();
-    ends.extend(number("exit").map(|exit| format!("exit {exit}")));
-    let signal = number("signal").and_then(|signal| u8::try_from(signal).ok());
-    ends.extend(signal.map(signal_name));
-    ends.extend(text("rule").map(|rule| format!("rule {rule}")));
-    ends.extend(text("error"));
-    ends.extend(number("count").map(|count| format!("{count} more")));
-    ends.extend(number("files").map(|files| format!("{files} files")));
-    ends.extend(number("bytes").map(|bytes| format!("{bytes} bytes")));
-    ends.extend(line["seconds"].as_f64().map(|seconds| format!("{seconds:.3} s")));
-    let told = told.join(" ");
-    if ends.is_empty() { told } else { format!("{told}: {}", ends.join(", ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_who_did_what_and_how_it_ended() {
-        let line = r#"{"seq":9,"time":"2026-01-31T00:00:00.000Z","event":"ended","label":"alice@box","request":"run","user":"www","argv":["/bin/sh","-c","ls\u001b[2J"],"exit":3,"bytes":7,"seconds":0.25}"#;
-        insta::assert_snapshot!(told(&serde_json::from_str(line).unwrap()), @r"2026-01-31T00:00:00.000Z alice@box ended run as www [/bin/sh -c ls\x1b[2J]: exit 3, 7 bytes, 0.250 s");
-        let line = r#"{"seq":2,"time":"T","event":"started"}"#;
-        insta::assert_snapshot!(told(&serde_json::from_str(line).unwrap()), @"T started");
-    }
-
-    #[test]
     fn no_host_can_show_a_line_of_another() {
         let lines = b"{\"seq\":1,\"host\":\"web1\"}\n{\"seq\":2,\"host\":\"web2\"}\n5\n{}\n [1]\n {\"seq\":3}\n";
         let showing = Showing { since: None, key: None, json: true, is_prefixed: true };
-        let shown = showing.shown(&"web1".parse().unwrap(), lines, None);
+        let shown = showing.shown(&"web1".parse().unwrap(), lines, None, None);
         assert_eq!(shown, b"{\"host\":\"web1\",\"seq\":1,\"host\":\"web1\"}\n");
         let showing = Showing { json: false, ..showing };
-        let shown = showing.shown(&"web1".parse().unwrap(), lines, None);
+        let shown = showing.shown(&"web1".parse().unwrap(), lines, None, None);
         assert_eq!(String::from_utf8(shown).unwrap().matches("web1: (no line of").count(), 5);
     }
 
     #[test]
     fn lines_are_chosen_by_key_and_by_time() {
         let lines = b"{\"seq\":1,\"time\":\"2\",\"label\":\"a\"}\n{\"seq\":2,\"time\":\"4\",\"key\":\"b\"}\nx\n";
-        let show = |key: Option<&str>, since: Option<&str>, json| {
-            let showing =
-                Showing { since: None, key: key.map(str::to_owned), json, is_prefixed: false };
-            String::from_utf8(showing.shown(&"web1".parse().unwrap(), lines, since)).unwrap()
+        let show = |name: Option<&str>, since: Option<&str>, json| {
+            let showing = Showing { since: None, key: None, json, is_prefixed: false };
+            let wanted = name.map(|name| Wanted { name: name.to_owned(), owner: None });
+            let host = "web1".parse().unwrap();
+            String::from_utf8(showing.shown(&host, lines, since, wanted.as_ref())).unwrap()
         };
         assert_eq!(
             show(Some("a"), None, true),

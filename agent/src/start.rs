@@ -136,6 +136,7 @@ pub fn run(
     if let Err(why) = upgrade::tell(&agent.state, &agent.audit) {
         warn!("how the last upgrade ended can't be recorded: {why}");
     }
+    agent.set_aside();
     agent.audit_keys();
     if let Some(place) = &agent.config().status.listen {
         let listener = StatusListener::bind(place);

@@ -15,6 +15,7 @@ use crate::keys::Operator;
 fn files(agent: &Agent) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(agent.state().join("audit")).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
     files.sort();
     files
 }

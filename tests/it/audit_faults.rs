@@ -1,7 +1,6 @@
 //! Kills and failing disks: whatever happens to the agent, its audit is a whole chain afterwards, and no controller
 //! raises a false alarm.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use lariat_testing::output::text;
 use lariat_testing::{strace, wait};
 use rustix::process::Signal;
 
+use crate::full_disk::SmallDisk;
 use crate::keys::Operator;
 
 /// The audit is whole, on the host and as this controller has seen it.
@@ -181,35 +181,6 @@ fn where_each_line_waits_for_the_disk_one_that_does_not_get_there_is_no_line() {
     let agent = fleet.start("web1");
     fleet.set_address("web1", agent.address);
     is_whole(&fleet, &agent);
-}
-
-/// A small file system, gone with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts it here; `None` if that can't be done.
-    fn at(path: PathBuf, size: &str) -> Option<Self> {
-        let options = format!("size={size},mode=0700");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
-        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(path))
-    }
-
-    /// Writes to a file until no byte has room.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut file = std::fs::File::create(&path).unwrap();
-        for piece in [&[0; 8192][..], &[0]] {
-            while file.write_all(piece).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

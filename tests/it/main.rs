@@ -32,6 +32,7 @@ mod fanout_copy;
 mod fanout_stdin;
 mod faults;
 mod forward;
+mod full_disk;
 mod inplace;
 mod install;
 mod jobs;

@@ -76,7 +76,7 @@ impl Journal {
         let current =
             |(name, file, len)| Current { name, file: Arc::new(file), len, is_torn: false };
         Self {
-            reserve: Reserve::open(directory.parent().unwrap_or(Path::new("."))),
+            reserve: Reserve::open(directory),
             directory: directory.to_owned(),
             handle: Arc::new(handle),
             opened,
@@ -172,8 +172,8 @@ impl Journal {
 
     fn switch_to_reserve(&mut self) -> io::Result<()> {
         let path = self.next_path();
-        self.reserve.take(&path)?;
-        self.open(OpenOptions::new().append(true).open(&path)?, &path)?;
+        let file = self.reserve.take(&path)?;
+        self.open(file, &path)?;
         self.on_reserve = true;
         Ok(())
     }

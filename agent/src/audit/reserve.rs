@@ -3,11 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use lariat_base::os_error::io_error;
+use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, linkat};
 
 /// Its name in the state directory.
 const NAME: &str = "audit-reserve";
@@ -20,50 +22,94 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The reserve of one audit.
 pub(super) struct Reserve {
-    path: PathBuf,
-    is_there: bool,
+    place: Place,
+    /// The reserve, if it is set aside.
+    file: Option<File>,
     tried: Option<Instant>,
 }
 
+/// Where a reserve is.
+enum Place {
+    /// In the state directory, where the next run of the agent finds it.
+    Named(PathBuf),
+    /// On the disk that the audit's directory has for itself: a file without a name, for only the audit's own have one
+    /// there. It goes with the agent.
+    Nameless(PathBuf),
+}
+
 impl Reserve {
-    /// The reserve in this state directory, set aside if there is room.
-    pub(super) fn open(state: &Path) -> Self {
-        let path = state.join(NAME);
-        // One that an earlier run of the agent left need not find room again.
-        let is_there =
-            path.metadata().is_ok_and(|left| left.len() == 0 && left.blocks() * 512 >= SIZE);
-        let mut reserve = Self { path, is_there, tried: None };
-        reserve.refill();
-        reserve
+    /// The reserve of the audit in this directory, set aside if there is room.
+    pub(super) fn open(directory: &Path) -> Self {
+        let state = directory.parent().unwrap_or(Path::new("."));
+        let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+        let place = if device(state) == device(directory) {
+            Place::Named(state.join(NAME))
+        } else {
+            // From before the audit had a disk of its own: it is of no use here.
+            let _ = std::fs::remove_file(state.join(NAME));
+            Place::Nameless(directory.to_owned())
+        };
+        let (file, tried) = (place.set_aside(), Some(Instant::now()));
+        if let Err(error) = &file {
+            tracing::warn!(
+                "audit: 16 MiB for the lines of owners' keys can't be set aside beside {}: {}; when its disk is \
+                 full, they have none",
+                directory.display(),
+                io_error(error)
+            );
+        }
+        Self { place, file: file.ok(), tried }
     }
 
     /// Sets it aside if it is used up and there is room again. Returns whether it is there.
     pub(super) fn refill(&mut self) -> bool {
         let now = Instant::now();
-        if !self.is_there && self.tried.is_none_or(|tried| now - tried >= AGAIN) {
+        if self.file.is_none() && self.tried.is_none_or(|tried| now - tried >= AGAIN) {
             self.tried = Some(now);
-            self.is_there = set_aside(&self.path).is_ok();
-            if !self.is_there {
-                let _ = std::fs::remove_file(&self.path);
-            }
+            self.file = self.place.set_aside().ok();
         }
-        self.is_there
+        self.file.is_some()
     }
 
     /// Turns it into the file `name`.
-    pub(super) fn take(&mut self, name: &Path) -> io::Result<()> {
-        if !self.is_there {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.is_there = false;
+    pub(super) fn take(&mut self, name: &Path) -> io::Result<File> {
+        let file = self.file.take().ok_or(io::ErrorKind::StorageFull)?;
         self.tried = Some(Instant::now());
-        std::fs::rename(&self.path, name)
+        match &self.place {
+            Place::Named(path) => std::fs::rename(path, name)?,
+            Place::Nameless(_) => {
+                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+                linkat(CWD, own, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+            }
+        }
+        Ok(file)
     }
 }
 
-fn set_aside(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file: File = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // Its length stays 0: what is appended later takes the blocks.
-    Ok(fallocate(&file, FallocateFlags::KEEP_SIZE, 0, SIZE)?)
+impl Place {
+    /// Sets the blocks aside, or finds those that an earlier run of the agent left.
+    fn set_aside(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.append(true).mode(0o600);
+        let file = match self {
+            Self::Named(path) => options.create(true).open(path)?,
+            Self::Nameless(directory) => {
+                let nameless = i32::try_from(OFlags::TMPFILE.bits()).unwrap_or_default();
+                options.custom_flags(nameless).open(directory)?
+            }
+        };
+        let metadata = file.metadata()?;
+        if metadata.len() > 0 {
+            file.set_len(0)?;
+        } else if metadata.blocks() * 512 >= SIZE {
+            // Some file systems need room even for blocks that are there.
+            return Ok(file);
+        }
+        // Its length stays 0: what is appended later takes the blocks.
+        let set_aside = fallocate(&file, FallocateFlags::KEEP_SIZE, 0, SIZE);
+        if let (Self::Named(path), Err(_)) = (self, &set_aside) {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(set_aside.map(|()| file)?)
+    }
 }

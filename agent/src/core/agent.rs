@@ -146,11 +146,18 @@ impl Agent {
                 self.audit.configure(&config.audit);
                 self.jobs.configure(&config);
                 let old = self.config.send_replace(Arc::new(config));
-                self.take_in(keyring);
+                self.audit_changes(&keyring);
+                self.keyring.send_replace(Arc::new(keyring));
                 Reloaded::Done(old.changed_at_start(&self.config()))
             }
             Err(why) => Reloaded::Unchanged(why),
         }
+    }
+
+    /// Sets room aside for what must go on when the state's disk is full: revocations, and commands of owners.
+    pub fn set_aside(&self) {
+        store(&self.config_path, &self.config(), &self.state).set_aside();
+        self.jobs.set_aside();
     }
 
     /// The keyring as it is in its file, with its revision.
@@ -166,7 +173,9 @@ impl Agent {
         let counts = |counts| match counts {
             Counts::Found(keyring) => {
                 let may_go_on = asker.may(request, &keyring, clock);
-                self.take_in(keyring);
+                if self.audit_changes(&keyring) {
+                    self.keyring.send_replace(Arc::new(keyring));
+                }
                 if may_go_on { Ok(()) } else { Err(changed_by_hand().into()) }
             }
             Counts::Changed(keyring) => {
@@ -179,14 +188,16 @@ impl Agent {
         store.change(request, asker, clock, &has_logged_in, counts)
     }
 
-    /// Lets the keys of a keyring count that was changed without a request. The audit has what is different of it.
-    fn take_in(&self, keyring: Keyring) {
-        let (old, new) = (AuditedKeys::of(&self.keyring()), AuditedKeys::of(&keyring));
-        if old != new {
+    /// Writes into the audit how the keys of this keyring, which no request has changed, differ from the present ones.
+    /// Returns whether any does.
+    fn audit_changes(&self, keyring: &Keyring) -> bool {
+        let (old, new) = (AuditedKeys::of(&self.keyring()), AuditedKeys::of(keyring));
+        let differs = old != new;
+        if differs {
             self.audit.keys_changed(&old, &new);
             self.keys_are_audited(&new);
         }
-        self.keyring.send_replace(Arc::new(keyring));
+        differs
     }
 }
 

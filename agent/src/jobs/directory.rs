@@ -177,11 +177,9 @@ impl Directories {
 
     /// Keeps the request that started the job. Whoever comes second changes nothing.
     pub(super) fn keep_request(&self, job: JobName, request: &[u8]) -> io::Result<()> {
-        let path = self.path(job).join(REQUEST);
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => file.write_all(request),
+        match write_new(&self.path(job).join(REQUEST), request) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
+            written => written,
         }
     }
 
@@ -192,8 +190,7 @@ impl Directories {
 
     /// Keeps what the audit is to say at the job's end. Fails with [`io::ErrorKind::AlreadyExists`] if it knows.
     pub(super) fn keep_audit(&self, job: JobName, text: &[u8]) -> io::Result<()> {
-        let path = self.path(job).join(AUDIT);
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
+        write_new(&self.path(job).join(AUDIT), text)
     }
 
     /// What the audit is to say at the job's end; `None` if it has said that, or has nothing to say.
@@ -220,6 +217,16 @@ impl Directories {
         // Most have nothing else.
         fs::remove_dir(&path).or_else(|_| fs::remove_dir_all(&path))
     }
+}
+
+/// Writes a new file, all of it or none.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(content);
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 /// The key in a directory's record, or [`NOBODY`] if the record is unreadable, as after a crash of the host.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use lariat_base::clock::milliseconds;
 use lariat_base::lock::lock;
 use lariat_base::name::{BootId, KeyId};
+use lariat_base::spare;
 use lariat_wire::protocol::exec::{self, Run, Streams};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use rustix::io::Errno;
@@ -33,6 +34,9 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The number of job starts after which the limits on kept output are checked.
 const SWEEP_AFTER: u32 = 256;
+
+/// The file with the room for jobs of owners, in the state directory.
+const SPARE: &str = "jobs.spare";
 
 /// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,8 @@ impl From<StartError> for Failure {
 
 /// All jobs of this agent.
 pub struct Jobs {
+    /// Has room for jobs of owners when the disk is full.
+    spare: PathBuf,
     pub(super) directories: Directories,
     released: Released,
     settings: Mutex<Arc<Settings>>,
@@ -81,7 +87,8 @@ impl Jobs {
         let (directories, released) =
             (Directories::open(state, settings.boot)?, Released::open(state)?);
         let settings = Mutex::new(Arc::new(settings));
-        Ok(Self { directories, released, settings, spawner, started: AtomicU32::new(0) })
+        let (spare, started) = (state.join(SPARE), AtomicU32::new(0));
+        Ok(Self { spare, directories, released, settings, spawner, started })
     }
 
     /// Settings of jobs that start now.
@@ -99,7 +106,8 @@ impl Jobs {
     /// Starts a job: creates its record, then starts its supervisor. Requires a tokio runtime.
     ///
     /// `program` is the path of an argv's program, if it has been looked up already; `unattended` is what is kept of a job
-    /// that no session will follow. The first event is that its command runs, or why not.
+    /// that no session will follow; `is_owners` says that on a full disk the job gets the room that is set aside. The first
+    /// event is that its command runs, or why not.
     pub fn start(
         &self,
         key: KeyId,
@@ -107,11 +115,13 @@ impl Jobs {
         act_as: &ActAs,
         program: Option<Vec<u8>>,
         unattended: Option<&Unattended>,
+        is_owners: bool,
     ) -> Result<(Events, Commands), StartError> {
         let (job, record) = (JobName { key, id: run.job }, self.record(key, &run));
         let begin = ToSupervisor::Begin(Box::new(self.settings().begin(run, act_as, program)));
         let frame = channel::message(&begin).map_err(ChannelError::Codec)?;
-        let made = self.directories.create(job, &record).map_err(|error| {
+        let create = || self.directories.create(job, &record);
+        let made = self.with_room(is_owners, create).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 StartError::Exists
             } else {
@@ -122,7 +132,8 @@ impl Jobs {
         let supervisor = if self.released.contains(job) {
             Err(StartError::Exists)
         } else {
-            let kept = unattended.map_or(Ok(()), |unattended| self.keep(job, unattended));
+            let keep = || unattended.map_or(Ok(()), |unattended| self.keep(job, unattended));
+            let kept = self.with_room(is_owners, keep);
             let files = [made.directory.as_fd(), made.record.as_fd()];
             kept.and_then(|()| self.spawner.start(&frame, files)).map_err(StartError::Io)
         };
@@ -133,6 +144,25 @@ impl Jobs {
         self.started.fetch_add(1, Ordering::Relaxed);
         // From here on the command may run, whatever happens to the agent.
         Ok(connection::halves(supervisor?)?)
+    }
+
+    /// Does what makes files of a job. If there is no room, those of an owner's take what was set aside.
+    fn with_room<T>(&self, is_owners: bool, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(error)
+                if is_owners && spare::is_full(error.kind()) && spare::give_up(&self.spare) =>
+            {
+                let done = work();
+                self.set_aside();
+                done
+            }
+            done => done,
+        }
+    }
+
+    /// Sets room aside for jobs of owners. Where there is none, it does as much as it can.
+    pub fn set_aside(&self) {
+        spare::set_aside(&self.spare);
     }
 
     /// Removes a job whose result was delivered completely. Its id can't be used again.

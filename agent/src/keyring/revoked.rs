@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use lariat_base::name::KeyId;
 use lariat_base::private::{self, PrivateError};
+use lariat_base::spare;
 use lariat_base::toml_file::{BadContent, TomlFileError};
 
 use super::Entry;
 
 /// The file's name.
 const FILE: &str = "revoked";
+
+/// Has room for the file when the disk is full.
+const SPARE: &str = "revoked.spare";
 
 /// Stands behind an id whose jobs go on.
 const KEEP_JOBS: &str = "keep-jobs";
@@ -51,13 +55,18 @@ impl Revoked {
         Ok(Self(ids))
     }
 
-    /// Replaces the file.
+    /// Sets room aside for the file.
+    pub(super) fn set_aside(state: &Path) {
+        spare::set_aside(&state.join(SPARE));
+    }
+
+    /// Replaces the file, on a full disk too.
     pub fn save(&self, state: &Path) -> Result<(), PrivateError> {
         let line = |(id, keeps): (&KeyId, &bool)| {
             if *keeps { format!("{id} {KEEP_JOBS}\n") } else { format!("{id}\n") }
         };
         let text: String = self.0.iter().map(line).collect();
-        private::replace(&state.join(FILE), text.as_bytes())
+        spare::replace(&state.join(FILE), text.as_bytes(), &state.join(SPARE))
     }
 
     /// Whether this id was revoked.

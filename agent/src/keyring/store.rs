@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lariat_base::name::{EnrolmentId, KeyId};
 use lariat_base::private::{self, PrivateError};
+use lariat_base::spare;
 use lariat_base::toml_file::{BadContent, TomlFileError};
 use lariat_wire::protocol::failure::{Action, Cause, Failure};
 use lariat_wire::protocol::key::{KeyChanged, KeyProblem, Revision};
@@ -21,6 +22,9 @@ use crate::policy::Clock;
 
 /// Held by whoever changes the keyring.
 const LOCK: &str = "keyring.lock";
+
+/// Has room for the keyring when the disk is full.
+const SPARE: &str = "keyring.spare";
 
 /// Where a host's keyring is, and what it is for.
 pub struct Store<'a> {
@@ -119,11 +123,23 @@ impl Store<'_> {
         if let Some(revoked) = outcome.revoked {
             revoked.save(self.state).map_err(|error| failure(&error))?;
         }
-        if let Some(text) = outcome.text {
-            private::replace(self.path, text.as_bytes()).map_err(|error| failure(&error))?;
+        let written = outcome.text.map_or(Ok(()), |text| {
+            spare::replace(self.path, text.as_bytes(), &self.state.join(SPARE))
+                .map_err(|error| failure(&error))
+        });
+        // What was revoked is of no effect, even if its entry is still there.
+        if written.is_ok() || matches!(request, KeyRequest::KeyRevoke(_)) {
+            counts(Counts::Changed(effective(&outcome.keyring)))?;
         }
-        counts(Counts::Changed(effective(&outcome.keyring)))?;
-        Ok(answer)
+        written.map(|()| answer)
+    }
+
+    /// Sets room aside, so that keys can be revoked on a full disk. Where there is none, it does as much as it can.
+    pub fn set_aside(&self) {
+        // Its file is there from then on.
+        let Ok(_lock) = self.lock() else { return };
+        Revoked::set_aside(self.state);
+        spare::set_aside(&self.state.join(SPARE));
     }
 
     /// Waits until nobody changes the keyring, and keeps others from it.

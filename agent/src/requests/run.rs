@@ -34,7 +34,8 @@ pub(super) async fn serve(
     });
     let is_shell = run.command == Command::Login;
     let kept = if is_detached { permit.unattended() } else { None };
-    let started = agent.jobs.start(session.owner(), run, permit.act_as(), program, kept.as_ref());
+    let (key, is_owners) = (session.owner(), session.holder.is_owner());
+    let started = agent.jobs.start(key, run, permit.act_as(), program, kept.as_ref(), is_owners);
     if started.is_ok() {
         agent.job_shares.keep(session.job(id), share);
         if is_detached {

@@ -196,6 +196,7 @@ impl Server {
         let agent = Arc::clone(&self.agent);
         let keyring = agent.keyring();
         tokio::task::spawn_blocking(move || {
+            agent.set_aside();
             agent.audit.drop_old();
             agent.jobs.sweep(SystemTime::now(), |key| Holder::named(key, &keyring).is_owner());
         });

@@ -16,6 +16,7 @@ pub mod private;
 pub mod quantity;
 pub mod script;
 pub mod secret;
+pub mod spare;
 pub mod toml_file;
 mod toml_words;
 pub mod units;

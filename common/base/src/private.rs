@@ -74,7 +74,7 @@ pub enum PrivateError {
 }
 
 impl PrivateError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
     }
 
@@ -185,15 +185,27 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
 /// exists. A symbolic link stays, and its target is replaced. Files that a killed process left behind are
 /// removed, so callers must not replace the same file concurrently.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
+    replace_by(path, |new| create(new, content))
+}
+
+/// The file that a path leads to, if it is there.
+pub(crate) fn target(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Replaces a file as [`replace`] does, by one that `make` makes.
+pub(crate) fn replace_by(
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<(), PrivateError>,
+) -> Result<(), PrivateError> {
+    let path = &target(path);
     let io = |e| PrivateError::io("write", path, e);
-    let target = path.canonicalize();
-    let path = target.as_deref().unwrap_or(path);
     remove_unfinished(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = path.with_file_name(name);
     let _ = std::fs::remove_file(&new);
-    create(&new, content)?;
+    make(&new)?;
     std::fs::rename(&new, path).map_err(io)?;
     File::open(parent(path)).and_then(|directory| directory.sync_all()).map_err(io)
 }

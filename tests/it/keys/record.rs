@@ -13,7 +13,7 @@ use crate::audit::{of_event, of_request};
 const RULES: [(&str, &str); 11] = [
     ("--verbs", "run,push,pull,connect,listen"),
     ("--users", "root"),
-    ("--networks", "127.0.0.0/8"),
+    ("--networks", "127.0.0.1/32"),
     ("--expires", "2090-01-31"),
     ("--push-root", "/srv/in"),
     ("--pull-root", "/srv/out"),
@@ -33,7 +33,7 @@ fn has_rules(line: &Value) {
     for (field, value) in [
         ("verbs", json!(["run", "push", "pull", "connect", "listen"])),
         ("users", json!(["root"])),
-        ("networks", json!(["127.0.0.0/8"])),
+        ("networks", json!(["127.0.0.1/32"])),
         ("not_after", json!("2090-01-31T23:59:59Z")),
         ("push", json!(["/srv/in"])),
         ("pull", json!(["/srv/out"])),

@@ -136,7 +136,8 @@ fn a_job_id_runs_once() {
         let host = Host::new();
         let request = shell("echo once");
         let (mut events, commands) = host.start(request.clone());
-        let again = host.jobs.start(super::KEY, request, &super::me(), None, None).err().unwrap();
+        let again =
+            host.jobs.start(super::KEY, request, &super::me(), None, None, false).err().unwrap();
         assert!(matches!(again, lariat_agent::jobs::StartError::Exists));
         assert_eq!(gather(&mut events, &commands).await.unwrap().stdout, "once\n");
     });

@@ -41,7 +41,7 @@ impl Host {
 
     /// Starts a command.
     pub(crate) fn start(&self, run: Run) -> (Events, Commands) {
-        self.jobs.start(KEY, run, &me(), None, None).unwrap()
+        self.jobs.start(KEY, run, &me(), None, None, false).unwrap()
     }
 
     /// Runs a command to its end.

@@ -266,7 +266,7 @@ mod tests {
         insta::assert_snapshot!(said(&["ping", "--color", "red", "web1"]), @"--color: red is none of auto, always, never; try: lariat ping --help");
         insta::assert_snapshot!(said(&["ping", "--color"]), @"--color needs a value: WHEN; try: lariat ping --help");
         insta::assert_snapshot!(said(&["run", "web1", "--user"]), @"--user needs a value: NAME; try: lariat run --help");
-        insta::assert_snapshot!(said(&["key", "add", "r", "web1", "--id", "x"]), @"--id: it is ID or ID:SUM, of 32 and 16 hexadecimal digits, as key request prints them; try: lariat key add --help");
+        insta::assert_snapshot!(said(&["key", "add", "r", "web1", "--id", "x"]), @"--id: ID:SUM is 32 and 16 hexadecimal digits, as key request prints them; try: lariat key add --help");
         insta::assert_snapshot!(said(&["run", "web1", "echo", "a b", "it's"]), @r#"the command of run comes after --; try: lariat run web1 -- echo 'a b' 'it'\''s'"#);
         insta::assert_snapshot!(said(&["run", "web*", "--json", "ls"]), @"the command of run comes after --; try: lariat run 'web*' --json -- ls");
         insta::assert_snapshot!(said(&["run", "web1.log", "web2.log", "--", "ls"]), @"run takes one TARGET, and web2.log is another word; hosts are separated by commas: web1.log,web2.log; a pattern is quoted, or the shell replaces it by the names of files: 'web*'");

@@ -52,7 +52,7 @@ pub struct ReadOut {
 
 /// A text is neither an id nor an id with a sum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is ID or ID:SUM, of 32 and 16 hexadecimal digits, as key request prints them")]
+#[error("ID:SUM is 32 and 16 hexadecimal digits, as key request prints them")]
 pub struct BadReadOut;
 
 /// A request is not the one that was read out.

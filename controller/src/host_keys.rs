@@ -72,7 +72,16 @@ pub(crate) fn is_unknown(error: &AskError) -> bool {
 
 /// Lists the keys of a host.
 pub(crate) async fn list(handle: &HostHandle) -> Result<HostKeys, AskError> {
-    let (session, (revision, keys)) = handle.ask(&KeyList, listed).await?;
+    list_on(handle, None).await
+}
+
+/// Lists the keys of a host, on this connection if there is one.
+pub(crate) async fn list_on(
+    handle: &HostHandle,
+    session: Option<Session>,
+) -> Result<HostKeys, AskError> {
+    let (session, (revision, keys)) =
+        Box::pin(handle.ask_on(session, &KeyList, &Cell::default(), listed)).await?;
     Ok(HostKeys { session, revision, keys })
 }
 

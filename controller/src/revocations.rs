@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lariat_base::name::{EnrolmentId, HostName, KeyId};
 use lariat_base::private;
 use lariat_base::toml_file;
+use lariat_wire::protocol::key::ListedKey;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -45,6 +46,9 @@ pub(crate) struct Revocation {
     /// The hosts that have done it.
     #[serde(default)]
     pub(crate) done: BTreeSet<PendingHost>,
+    /// Those of them where the key was seen again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) back: BTreeSet<PendingHost>,
 }
 
 /// A key's id that is text in a file.
@@ -141,6 +145,12 @@ impl Revocations {
                 revocation.done.insert(host.clone());
             }
         }
+        // It may have been revoked by another name before.
+        for revocation in &mut self.revoked {
+            if revocation.name == name || ids.iter().any(|id| revocation.is_of(*id)) {
+                revocation.back.remove(host);
+            }
+        }
     }
 
     /// What no host knew, and none is left to ask for, was a mistake in writing.
@@ -166,6 +176,7 @@ impl Revocations {
             }
             revocation.pending.retain(|host| !hosts.contains(host));
             revocation.done.retain(|host| !hosts.contains(host));
+            revocation.back.retain(|host| !hosts.contains(host));
             !(revocation.pending.is_empty() && revocation.done.is_empty())
         });
     }
@@ -175,18 +186,67 @@ impl Revocations {
         self.revoked.iter().filter(move |revocation| revocation.pending.contains(host))
     }
 
+    /// Whether any key was revoked on this host, or is to be.
+    pub(crate) fn concern(&self, host: &PendingHost) -> bool {
+        let here = |all: &BTreeSet<PendingHost>| all.contains(host);
+        self.revoked.iter().any(|revocation| here(&revocation.done) || here(&revocation.pending))
+    }
+
+    /// Whether this key of a host was revoked there, or is to be.
+    pub(crate) fn name(&self, host: &PendingHost, key: &ListedKey) -> bool {
+        self.names(host, ids(key))
+    }
+
+    /// A host has these keys and no others. Returns whether that is news of a key that was revoked there.
+    fn seen(&mut self, host: &PendingHost, keys: &[KeyId]) -> bool {
+        let mut is_news = false;
+        for revocation in self.revoked.iter_mut().filter(|it| it.done.contains(host)) {
+            let is_there = keys.iter().any(|id| revocation.is_of(*id));
+            is_news |= if is_there {
+                revocation.back.insert(host.clone())
+            } else {
+                revocation.back.remove(host)
+            };
+        }
+        is_news
+    }
+
     /// Whether the key of any of these ids was revoked on this host, or is to be.
-    pub(crate) fn names(&self, host: &PendingHost, ids: impl IntoIterator<Item = KeyId>) -> bool {
+    fn names(&self, host: &PendingHost, ids: impl IntoIterator<Item = KeyId>) -> bool {
         let here = |revocation: &&Revocation| {
             revocation.done.contains(host) || revocation.pending.contains(host)
         };
         let mut ids = ids.into_iter();
-        ids.any(|id| {
-            self.revoked.iter().filter(here).any(|revocation| {
-                revocation.ids.contains(&IdText(id)) || revocation.name == id.to_string()
-            })
-        })
+        ids.any(|id| self.revoked.iter().filter(here).any(|revocation| revocation.is_of(id)))
     }
+}
+
+impl Revocation {
+    fn is_of(&self, id: KeyId) -> bool {
+        self.ids.contains(&IdText(id)) || self.name == id.to_string()
+    }
+}
+
+/// Every id that a key of a host has or had.
+pub(crate) fn ids(key: &ListedKey) -> impl Iterator<Item = KeyId> {
+    [key.id, key.owner].into_iter().chain(key.was.iter().copied())
+}
+
+/// The hosts that have shown their keys, each with the ids of all of them.
+pub(crate) type SeenKeys = Vec<(PendingHost, Vec<KeyId>)>;
+
+/// Remembers on which of these hosts a key is that was revoked there.
+pub(crate) fn remember(home: &Home, seen: &SeenKeys) -> Result<(), CliError> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let lock = home.lock()?;
+    let mut revocations = Revocations::load(home)?;
+    let mut is_news = false;
+    for (host, keys) in seen {
+        is_news |= revocations.seen(host, keys);
+    }
+    if is_news { revocations.save(home, &lock) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -211,6 +271,7 @@ mod tests {
             keep_jobs: false,
             force: false,
             done: BTreeSet::new(),
+            back: BTreeSet::new(),
             pending: hosts.iter().map(|name| host(name)).collect(),
         };
         revocations.begin(new("bob", &["web1", "web2"]));
@@ -226,12 +287,17 @@ mod tests {
         assert_eq!(again.due(&host("web2")).count(), 1);
         let anew = PendingHost { enrolment: EnrolmentId([2; 16]), ..host("web2") };
         assert!(again.due(&anew).next().is_none(), "what was enrolled anew has other keys");
-        let [bob, other] = [7, 8].map(|byte| [KeyId([byte; 16])]);
-        assert!(again.names(&host("web1"), bob) && again.names(&host("web2"), bob));
-        assert!(!again.names(&host("web1"), other) && !again.names(&host("web3"), bob));
+        let [bob, other] = [7, 8].map(|byte| KeyId([byte; 16]));
+        assert!(again.names(&host("web1"), [bob]) && again.names(&host("web2"), [bob]));
+        assert!(!again.names(&host("web1"), [other]) && !again.names(&host("web3"), [bob]));
+        assert!(!again.seen(&host("web1"), &[other]) && !again.seen(&host("web2"), &[bob]));
+        assert!(again.seen(&host("web1"), &[other, bob]) && !again.seen(&host("web1"), &[bob]));
+        assert_eq!(again.revoked[0].back, BTreeSet::from([host("web1")]));
+        assert!(again.seen(&host("web1"), &[]) && again.seen(&host("web1"), &[bob]));
         again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web1")]));
+        assert!(again.revoked[0].back.is_empty());
         assert_eq!(again.due(&host("web2")).count(), 1, "it is added to web1 alone");
-        assert!(again.names(&host("web2"), bob) && !again.names(&host("web1"), bob));
+        assert!(again.names(&host("web2"), [bob]) && !again.names(&host("web1"), [bob]));
         again.take_back(KeyId([7; 16]), "bob", &BTreeSet::from([host("web2")]));
         assert!(again.revoked.is_empty());
     }

@@ -12,6 +12,9 @@ pub trait KeySource: Send + Sync {
 
     /// Another key to try at a host that has denied the login with these.
     fn another(&self, peer: &Peer, denied: &[KeyId]) -> Option<Secret>;
+
+    /// The host has let the key of this id in, and has proved that it knows it.
+    fn accepted(&self, _peer: &Peer, _id: KeyId) {}
 }
 
 impl KeySource for Secret {

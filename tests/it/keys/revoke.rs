@@ -321,3 +321,59 @@ fn rules_that_only_narrow_give_nothing() {
     assert!(told.contains("--expires alone permits nothing; try: --verbs run,jobs"), "{told}");
     assert!(bob.refused(&["run", "web1", "--", "true"]).contains("not permitted"));
 }
+
+/// As with a host that was restored from a snapshot: neither its agent nor its keyring knows of the revocation.
+#[test]
+fn a_revoked_key_that_is_back_is_named_by_whoever_looks() {
+    let (fleet, mut agent) = TestFleet::with_agent();
+    let bob = Operator::added(&fleet, "bob", &[]);
+    let id = bob.id();
+    let looked = |words: &[&str]| {
+        let output = fleet.run(words);
+        format!("{}{}", text(&output.stdout), text(&output.stderr))
+    };
+    let carol = Operator::added(&fleet, "carol", &["--verbs", "keys,status"]);
+    let keyring = fleet.bundle("web1").join("keyring.toml");
+    let old = std::fs::read(&keyring).unwrap();
+    fleet.ok(["key", "revoke", "bob", "web1"]);
+    let told = looked(&["doctor", "web1"]);
+    assert!(told.contains("ok   web1: keys: none that was revoked from here"), "{told}");
+    agent.signal(Signal::KILL);
+    agent.wait();
+    std::fs::write(&keyring, &old).unwrap();
+    std::fs::remove_file(agent.state().join("revoked")).unwrap();
+    agent.restart();
+    bob.ok(&["ping", "web1"]);
+
+    let output = fleet.run(["doctor", "web1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let advice = format!(
+        "bad  web1: keys: bob was revoked and is still there; lariat key revoke {id} web1\n"
+    );
+    assert!(text(&output.stdout).contains(&advice), "{output:?}");
+    // From now on it is known without asking the host.
+    let told = looked(&["key", "list"]);
+    assert!(told.contains("web1: bob was revoked and was seen there again"), "{told}");
+    let told = looked(&["doctor"]);
+    assert!(told.contains("bad  here: bob was revoked, and was seen again on web1"), "{told}");
+    // Whoever revoked nothing has nothing to compare with.
+    assert!(!text(&carol.run(&["doctor", "web1"]).stdout).contains("revoked"));
+
+    fleet.ok(["key", "revoke", &id, "web1"]);
+    for words in [&["doctor", "web1"][..], &["doctor"], &["key", "list"], &["key", "list", "web1"]]
+    {
+        let told = looked(words);
+        assert!(!told.contains("bob was revoked"), "{words:?}: {told}");
+    }
+    assert!(bob.refused(&["ping", "web1"]).contains("denied the login"));
+
+    // Another key of its label is another key.
+    let twin = Operator { home: fleet.path("twin"), fleet: &fleet, name: "bob" };
+    let (file, print) = super::export(&fleet, "again");
+    let file = file.to_str().unwrap();
+    twin.ok(&["fleet", "import", file, "--ca", &print, "--label", "bob"]);
+    add(&fleet, &twin.request(&[]), "web1", &twin.id(), &["--verbs", "run"]);
+    for words in [&["key", "list", "web1"][..], &["doctor", "web1"], &["key", "list"]] {
+        assert!(!looked(words).contains("bob was revoked"), "{words:?}");
+    }
+}

@@ -80,7 +80,11 @@ impl Connector {
         loop {
             let failed = match self.attempt((peer, dial), &key, first, every, stage).await {
                 Err(Cause::Denied) => Cause::Denied,
-                result => return result,
+                Err(cause) => return Err(cause),
+                Ok(session) => {
+                    self.keys.accepted(peer, key_id(&key));
+                    return Ok(session);
+                }
             };
             denied.push(key_id(&key));
             key = self.keys.another(peer, &denied).ok_or(failed)?;

@@ -63,6 +63,11 @@ impl ConnectError {
         }
     }
 
+    /// Whether the host itself has denied the login, with each key that there was to try.
+    pub fn is_denial(&self) -> bool {
+        matches!(*self.cause, Cause::Denied)
+    }
+
     /// Whether the agent may have received the login and acted on the first request.
     pub fn may_have_asked(&self) -> bool {
         self.stage == Stage::Answer

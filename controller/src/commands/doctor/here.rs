@@ -1,5 +1,6 @@
 //! What is found on this machine.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use lariat_base::certificate::CertificateInfo;
@@ -14,8 +15,8 @@ use crate::fleet::{Fleet, ReachOptions};
 use crate::home::Home;
 use crate::inventory::Inventory;
 use crate::key;
-use crate::revocations::Revocations;
-use crate::rotation::Rotation;
+use crate::revocations::{PendingHost, Revocation, Revocations};
+use crate::rotation::left_behind;
 use crate::target::fold;
 
 /// Free space below which the fleet's directory is worth a warning, in bytes.
@@ -71,24 +72,37 @@ fn pending(home: &Home) -> Vec<Finding> {
         Ok(revocations) => revocations,
         Err(error) => return vec![bad(&error)],
     };
-    let open = revocations.revoked.iter().filter(|revocation| !revocation.pending.is_empty());
-    open.map(|revocation| {
-        let hosts: Vec<&str> = revocation.pending.iter().map(|at| at.host.as_str()).collect();
-        let (name, hosts) = (&revocation.name, hosts.join(","));
-        let todo = format!("lariat ping {hosts}: the next contact revokes it");
-        Finding::warn(format!("{name} was revoked, but may still log in to {hosts}"), todo)
-    })
-    .collect()
+    let mut findings = Vec::new();
+    for Revocation { name, pending, back, .. } in &revocations.revoked {
+        let joined = |hosts: &BTreeSet<PendingHost>| {
+            hosts.iter().map(|at| at.host.as_str()).collect::<Vec<_>>().join(",")
+        };
+        if !pending.is_empty() {
+            let hosts = joined(pending);
+            let todo = format!("lariat ping {hosts}: the next contact revokes it");
+            let text = format!("{name} was revoked, but may still log in to {hosts}");
+            findings.push(Finding::warn(text, todo));
+        }
+        if !back.is_empty() {
+            let hosts = joined(back);
+            // Another key may have its label by now, so the name alone is not what to revoke.
+            let todo = format!("lariat key list {hosts}, which says what to revoke");
+            findings.push(Finding::bad(
+                format!("{name} was revoked, and was seen again on {hosts}"),
+                todo,
+            ));
+        }
+    }
+    findings
 }
 
 /// Keys that are being replaced, though not on all hosts.
 fn rotations(home: &Home, inventory: &Inventory) -> Vec<Finding> {
     let finding = |label: KeyLabel| {
-        let rotation = match Rotation::load(home, &label) {
-            Ok(rotation) => rotation?,
+        let hosts = match left_behind(home, &label, inventory) {
+            Ok(hosts) => hosts,
             Err(error) => return Some(bad(&error)),
         };
-        let hosts = rotation.due(inventory);
         let hosts = fold(hosts.iter().map(HostName::as_str));
         let text = format!("{label} was rotated, but not yet on {hosts}");
         let todo = format!("lariat --key {label} key rotate {hosts}");

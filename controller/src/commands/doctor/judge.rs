@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lariat_base::name::HostName;
 use lariat_wire::protocol::doctor::{Buffers, Finding};
+use lariat_wire::protocol::key::ListedKey;
 
 const DAY: i64 = 24 * 3600;
 
@@ -42,6 +43,12 @@ pub(super) fn certificate(what: &str, end: i64, now: i64, todo: String) -> Findi
         VERY_SOON..SOON => Finding::warn(text, todo),
         _ => Finding::ok(text),
     }
+}
+
+/// A key that is on the host although it was revoked there.
+pub(super) fn revoked(host: &HostName, key: &ListedKey) -> Finding {
+    let text = format!("keys: {} was revoked and is still there", key.label);
+    Finding::bad(text, format!("lariat key revoke {} {host}", key.id))
 }
 
 /// The versions of both ends.

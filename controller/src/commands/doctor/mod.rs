@@ -4,32 +4,39 @@ mod here;
 mod judge;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lariat_base::clock::signed_seconds;
 use lariat_base::escape::escape;
-use lariat_base::name::HostName;
+use lariat_base::lock::lock;
+use lariat_base::name::{EnrolmentId, HostName};
 use lariat_client::{Broken, HostHandle, Session};
 use lariat_wire::link::LinkError;
 use lariat_wire::protocol::Kind;
 use lariat_wire::protocol::doctor::{Buffers, Examine, Examined, Finding, Grade};
 use lariat_wire::protocol::session::{Ping, Pong};
+use lariat_wire::protocol::verb::Verb as KeyVerb;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fanout::{End, Ended, Failed, FanoutOptions, HostContext, HostWork, Verb, within};
 use crate::fleet;
+use crate::host_keys::{self, HostKeys};
 use crate::inventory::Inventory;
+use crate::key_hosts::{Enrolments, enrolled};
 use crate::output::{self, json};
+use crate::revocations::{PendingHost, Revocations, SeenKeys, ids, remember};
 use crate::status::SOME_FAILED;
 use crate::target::{self, Targets};
 
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Each finding is one line: ok, warn or bad, the machine, what was found, and what to do. Without a target, only \
-this machine is examined. On a host, the key needs the verb status. The exit status is 1 if something is bad.
+this machine is examined. On a host, the key needs the verb status; with keys, it looks for revoked keys too. The exit status is 1 if something is bad.
 
 Examples:
   lariat doctor
@@ -85,10 +92,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     }
     let targets = vec![target];
     let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
+    let home = if context.local.is_none() { Some(context.home()?) } else { None };
+    let seen = Arc::new(Mutex::new(SeenKeys::new()));
+    let also = Arc::clone(&seen);
     let hosts = verb.run(async |hosts| {
         hosts.refuse_users("doctor", "what is found on a machine")?;
-        Ok(Doctor { json: *json, limit: *timeout })
-    })?;
+        let (revocations, enrolled) = match &home {
+            // What was pending at these hosts is done by now.
+            Some(home) => (Revocations::load(home)?, enrolled(&Inventory::load(home)?)),
+            None => (Revocations::default(), Enrolments::new()),
+        };
+        let enrolled = enrolled.into_iter().collect();
+        Ok(Doctor { json: *json, limit: *timeout, revocations, enrolled, seen: also })
+    });
+    if let Some(home) = &home {
+        remember(home, &std::mem::take(&mut *lock(&seen)))?;
+    }
+    let hosts = hosts?;
     Ok(if hosts == ExitCode::SUCCESS { status } else { hosts })
 }
 
@@ -106,6 +126,10 @@ const TRIPS: u64 = 4;
 struct Doctor {
     json: bool,
     limit: Duration,
+    revocations: Revocations,
+    enrolled: BTreeMap<HostName, EnrolmentId>,
+    /// The keys of hosts on which one was revoked from here.
+    seen: Arc<Mutex<SeenKeys>>,
 }
 
 impl HostWork for Doctor {
@@ -113,7 +137,7 @@ impl HostWork for Doctor {
     type Total = ();
 
     async fn on(&self, host: HostContext<'_>) -> Result<Vec<Finding>, Failed> {
-        let examined = Box::pin(examine(&host.handle, &host.chosen.host));
+        let examined = Box::pin(self.examine(&host.handle, &host.chosen.host));
         within(Some(self.limit), &host.handle, examined).await
     }
 
@@ -149,40 +173,66 @@ async fn receive(Session { link, .. }: &mut Session) -> Result<Examined, Broken>
     }
 }
 
-/// Examines a host from both ends.
-async fn examine(handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, Failed> {
-    let (session, round_trip) = handle
-        .ask(&Ping { nonce: 0 }, async |session| {
-            session.answer::<Pong>().await?;
-            let mut least = Duration::MAX;
-            for nonce in 1..=TRIPS {
-                let began = Instant::now();
-                session.link.send(&Ping { nonce }).await?;
+impl Doctor {
+    /// Examines a host from both ends.
+    async fn examine(&self, handle: &HostHandle, host: &HostName) -> Result<Vec<Finding>, Failed> {
+        let (session, round_trip) = handle
+            .ask(&Ping { nonce: 0 }, async |session| {
                 session.answer::<Pong>().await?;
-                least = least.min(began.elapsed());
-            }
-            Ok(least)
-        })
-        .await?;
-    let end = session.certificate.clone();
-    let asked = SystemTime::now() + round_trip / 2;
-    let sent = Cell::default();
-    let (session, examined) = handle.ask_on(Some(session), &Examine, &sent, receive).await?;
-    session.leave().await;
-    let Examined { version, time_ms, buffers, findings } = examined;
-    let since = asked.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let here = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let mut all = vec![judge::clock(here, time_ms)];
-    all.extend(end.map(|info| {
-        let (now, todo) = (signed_seconds(SystemTime::now()), format!("lariat renew {host}"));
-        judge::certificate("certificate", info.not_after, now, todo)
-    }));
-    all.push(judge::version(host, env!("CARGO_PKG_VERSION"), &version));
-    all.extend(judge::buffers(round_trip, Buffers::here(), buffers));
-    all.extend(findings);
-    // The worst first; what is in order keeps its place.
-    all.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
-    Ok(all)
+                let mut least = Duration::MAX;
+                for nonce in 1..=TRIPS {
+                    let began = Instant::now();
+                    session.link.send(&Ping { nonce }).await?;
+                    session.answer::<Pong>().await?;
+                    least = least.min(began.elapsed());
+                }
+                Ok(least)
+            })
+            .await?;
+        let end = session.certificate.clone();
+        let asked = SystemTime::now() + round_trip / 2;
+        let sent = Cell::default();
+        let (session, examined) = handle.ask_on(Some(session), &Examine, &sent, receive).await?;
+        let (session, keys) = self.revoked(handle, session).await?;
+        session.leave().await;
+        let Examined { version, time_ms, buffers, findings } = examined;
+        let since = asked.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let here = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let mut all = vec![judge::clock(here, time_ms)];
+        all.extend(end.map(|info| {
+            let (now, todo) = (signed_seconds(SystemTime::now()), format!("lariat renew {host}"));
+            judge::certificate("certificate", info.not_after, now, todo)
+        }));
+        all.push(judge::version(host, env!("CARGO_PKG_VERSION"), &version));
+        all.extend(judge::buffers(round_trip, Buffers::here(), buffers));
+        all.extend(findings);
+        all.extend(keys);
+        // The worst first; what is in order keeps its place.
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
+        Ok(all)
+    }
+
+    /// Looks on a host for keys that were revoked there, if one was and this key may see them.
+    async fn revoked(
+        &self,
+        handle: &HostHandle,
+        session: Session,
+    ) -> Result<(Session, Vec<Finding>), Failed> {
+        let host = handle.name().clone();
+        let host = self.enrolled.get(&host).map(|&enrolment| PendingHost { host, enrolment });
+        let host = host.filter(|host| self.revocations.concern(host));
+        let Some(host) = host.filter(|_| session.welcome.verbs.contains(KeyVerb::Keys)) else {
+            return Ok((session, Vec::new()));
+        };
+        let HostKeys { session, keys, .. } = host_keys::list_on(handle, Some(session)).await?;
+        let there = keys.iter().filter(|key| self.revocations.name(&host, key));
+        let mut findings: Vec<_> = there.map(|key| judge::revoked(handle.name(), key)).collect();
+        if findings.is_empty() {
+            findings.push(Finding::ok("keys: none that was revoked from here"));
+        }
+        lock(&self.seen).push((host, keys.iter().flat_map(ids).collect()));
+        Ok((session, findings))
+    }
 }
 
 #[derive(Serialize)]

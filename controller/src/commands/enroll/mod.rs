@@ -22,6 +22,7 @@ use crate::error::CliError;
 use crate::home::Home;
 use crate::inventory::{Enrolled, Host, Inventory, Spki, Tag, edit};
 use crate::key::ControllerKey;
+use crate::key_hosts;
 use crate::known_keys::KnownKeys;
 use crate::output;
 use crate::park::{Entries, Gateway};
@@ -161,6 +162,7 @@ fn enroll(
     let installed = bundle::install(&bundle, reserved)?;
     edit::add(&home, &lock, name, &host)?;
     installed.keep();
+    key_hosts::add(&home, &key.label, &(name.clone(), enrolment), key.id)?;
     if let Some(dialled) = dialled {
         dialled.record(&home, &lock)?;
     }

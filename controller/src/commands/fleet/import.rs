@@ -173,7 +173,9 @@ fn take_revocations(args: &Args, home: &Home, exported: &Exported) -> Result<(),
     let mut revocations = Revocations::load(home)?;
     for new in &exported.revoked {
         let pending = if takes { new.pending.clone() } else { BTreeSet::new() };
-        revocations.begin(Revocation { pending, force: false, ..new.clone() });
+        // Where a key was seen again is for this machine to see.
+        let back = BTreeSet::new();
+        revocations.begin(Revocation { pending, back, force: false, ..new.clone() });
     }
     if !exported.revoked.is_empty() {
         revocations.save(home, &lock)?;

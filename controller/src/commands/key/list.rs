@@ -1,6 +1,6 @@
 //! `lariat key list`: the keys here, or those of hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::known_keys::KnownKeys;
 use crate::output;
 use crate::output::json;
 use crate::output::table::table;
-use crate::revocations::{PendingHost, Revocations};
-use crate::rotation::Rotation;
+use crate::revocations::{PendingHost, Revocation, Revocations, SeenKeys, ids, remember};
+use crate::rotation::{Rotation, left_behind};
 use crate::rules::{as_options, describe, shown};
 use crate::target::{Targets, fold, natural};
 
@@ -57,25 +57,31 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
     let HostOptions { json, timeout, connect, fanout } = &args.on;
     let targets = vec![target];
     let verb = Verb { context, connect, fanout, targets, json: *json, recorded: None };
-    let seen = Seen::default();
+    let seen = Arc::new(Mutex::new(Seen::default()));
     let also = Arc::clone(&seen);
     let status = verb.run(async |hosts| {
         let several = hosts.are_several;
         let (json, limit) = (*json, *timeout);
         Ok(Listing { revocations, hosts: enrolled, several, json, limit, seen: also })
     });
-    let seen = std::mem::take(&mut *lock(&seen));
-    if !seen.is_empty() {
+    let Seen { rules, keys } = std::mem::take(&mut *lock(&seen));
+    if !rules.is_empty() {
         let held = home.lock()?;
         let mut known = KnownKeys::load(&home)?;
-        seen.into_iter().for_each(|(host, keys)| known.list(host, keys));
+        rules.into_iter().for_each(|(host, keys)| known.list(host, keys));
         known.save(&home, &held)?;
     }
+    remember(&home, &keys)?;
     status
 }
 
-/// By host the labels of its keys, and what they may do.
-type Seen = Arc<Mutex<Vec<(HostName, BTreeMap<String, String>)>>>;
+/// What hosts have shown.
+#[derive(Default)]
+struct Seen {
+    /// By host the labels of its keys, and what they may do.
+    rules: Vec<(HostName, BTreeMap<String, String>)>,
+    keys: SeenKeys,
+}
 
 /// The keys here.
 fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -86,8 +92,8 @@ fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     for label in key::labels(&home)? {
         let key = ControllerKey::load_file(&key::file(&home, &label))?;
         let rotation = Rotation::load(&home, &label)?;
-        if let Some(rotation) = &rotation {
-            let hosts = rotation.left(&inventory);
+        let hosts = left_behind(&home, &label, &inventory)?;
+        if !hosts.is_empty() {
             let hosts = fold(hosts.iter().map(HostName::as_str));
             output::note(&format!(
                 "{hosts}: has the old key of {label}: lariat --key {label} key rotate all"
@@ -108,10 +114,21 @@ fn own(args: &Args, context: &Context) -> Result<ExitCode, CliError> {
     if !args.on.json {
         output::bytes(table(&["LABEL", "ID", ""], rows).as_bytes())?;
     }
-    for revocation in Revocations::load(&home)?.revoked.iter().filter(|r| !r.pending.is_empty()) {
-        let hosts = fold(revocation.pending.iter().map(|pending| pending.host.as_str()));
-        let name = escape(revocation.name.as_bytes());
-        output::note(&format!("{hosts}: {name} was revoked and is still to be taken from there"));
+    for Revocation { name, pending, back, .. } in Revocations::load(&home)?.revoked {
+        let folded = |hosts: &BTreeSet<PendingHost>| fold(hosts.iter().map(|at| at.host.as_str()));
+        let name = escape(name.as_bytes());
+        if !pending.is_empty() {
+            let hosts = folded(&pending);
+            output::note(&format!(
+                "{hosts}: {name} was revoked and is still to be taken from there"
+            ));
+        }
+        if !back.is_empty() {
+            let hosts = folded(&back);
+            output::note(&format!(
+                "{hosts}: {name} was revoked and was seen there again: lariat key list {hosts}"
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -130,7 +147,7 @@ struct Listing {
     several: bool,
     json: bool,
     limit: Option<Duration>,
-    seen: Seen,
+    seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
@@ -168,7 +185,11 @@ impl HostWork for Listing {
         // Those of hosts that park are no operator's.
         let people = keys.iter().filter(|key| key.rules.park.is_none());
         let rules = people.map(|key| (key.label.clone(), as_options(&key.rules)));
-        lock(&self.seen).push((host.clone(), rules.collect()));
+        let mut seen = lock(&self.seen);
+        seen.rules.push((host.clone(), rules.collect()));
+        let own = self.hosts.get(host).cloned();
+        seen.keys.extend(own.map(|host| (host, keys.iter().flat_map(ids).collect())));
+        drop(seen);
         total.count += keys.len();
         let mut ended = Ended::ok();
         for key in keys.iter().filter(|key| self.is_revoked(host, key)) {
@@ -216,8 +237,7 @@ impl HostWork for Listing {
 
 impl Listing {
     fn is_revoked(&self, host: &HostName, key: &ListedKey) -> bool {
-        let ids = [key.id, key.owner].into_iter().chain(key.was.iter().copied());
-        self.hosts.get(host).is_some_and(|host| self.revocations.names(host, ids))
+        self.hosts.get(host).is_some_and(|host| self.revocations.name(host, key))
     }
 
     fn added<'a>(&self, host: &HostName, key: &'a ListedKey) -> Added<'a> {

@@ -12,8 +12,8 @@ use rustix::fs::{FileType, Mode, fchmod, fstat};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::inventory::Inventory;
+use crate::key_chain::KeyChain;
 use crate::output;
-use crate::rotation::KeyChain;
 use crate::target::Targets;
 
 #[derive(clap::Args)]

@@ -70,6 +70,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode, CliError> 
         force: args.force,
         pending,
         done: BTreeSet::new(),
+        back: BTreeSet::new(),
     };
     let answers = Answers::default();
     let mut revoking = Revoking {

@@ -112,6 +112,11 @@ fn what_an_agent_had_begun_when_it_was_killed_has_its_end() {
     }
     assert_eq!(lines[1]["error"], "the agent was killed first");
     assert!(lines[2]["exit"] == 9 || lines[2]["error"].is_string(), "{}", lines[2]);
+    let job = began["job"].as_str().unwrap();
+    wait::until("the agent to know that it has told the end", || {
+        let is_kept = agent.find_job(job).is_some_and(|job| job.join("audit").exists());
+        (!is_kept).then_some(())
+    });
     // Nothing is told twice.
     agent.kill_and_restart();
     fleet.ok(["run", "web1", "--", "true"]);

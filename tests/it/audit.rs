@@ -274,6 +274,15 @@ fn a_changed_line_is_named_on_the_host_and_from_afar() {
     assert!(told.contains("web1's record is not whole: 000000000001.jsonl:3: "), "{told}");
 }
 
+/// The number of the newest line that the host was seen to show.
+fn newest_seen(fleet: &TestFleet) -> u64 {
+    let seen = std::fs::read_dir(fleet.home().join("seen")).unwrap();
+    let mut files = seen.map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.to_string_lossy().contains("web1-")).unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).max().unwrap()
+}
+
 /// Writes another text in place of one, and makes the chain whole again.
 fn rewrite(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -300,6 +309,15 @@ fn a_past_that_was_rewritten_is_noticed_however_late_it_was_changed() {
         for word in ["before", "evil", "after"] {
             fleet.ok(["run", "web1", "--", &format!("echo {word}{contacts}")]);
         }
+        // What is shown is what is on disk.
+        let evil = of_request(&agent, "run")
+            .into_iter()
+            .rfind(|line| line["argv"].to_string().contains(&format!("evil{contacts}")));
+        let seq = evil.unwrap()["seq"].as_u64().unwrap();
+        wait::until("the host to show that line", || {
+            fleet.ok(["ping", "web1"]);
+            (newest_seen(&fleet) >= seq).then_some(())
+        });
         agent.signal(rustix::process::Signal::TERM);
         agent.wait();
         let (file, evil) = (&files(&agent)[0], format!("echo evil{contacts}"));

@@ -199,7 +199,7 @@ fn json_is_one_object() {
     };
     insta::assert_snapshot!(json("both"), @r#"{"error":null,"exit":0,"host":"web1","kind":"ok","ok":true,"signal":null,"stderr":"err\n","stdout_base64":"b3V0AP8K"}"#);
     insta::assert_snapshot!(json("die 15"), @r#"{"error":null,"exit":143,"host":"web1","kind":"failed","ok":false,"signal":15,"stderr":"","stdout":""}"#);
-    insta::assert_snapshot!(json("missing"), @r#"{"error":"run on web1: start /bin/sh: no such file or directory","exit":null,"host":"web1","kind":"failed","ok":false,"signal":null,"stderr":"","stdout":""}"#);
+    insta::assert_snapshot!(json("missing"), @r#"{"error":"run on web1: start missing: no such file or directory","exit":null,"host":"web1","kind":"failed","ok":false,"signal":null,"stderr":"","stdout":""}"#);
     let big = json("big 17000000");
     assert_eq!(big["truncated"], true);
     assert_eq!(big["stdout"].as_str().unwrap().len(), 16 * 1024 * 1024);

@@ -130,12 +130,7 @@ impl Agent {
             if let Some(why) = identity.unfit(&config.name, now).first().filter(|_| is_new) {
                 return Err(format!("{}: {why}", identity.path.display()));
             }
-            let keyring = effective(loaded);
-            if !keyring.entries().any(|key| key.is_current(self.clock())) {
-                let keyring = config.keyring.display();
-                return Err(format!("{keyring}: no key in it may log in now, so nobody could"));
-            }
-            Ok((config, keyring, is_new.then_some(identity), lock))
+            Ok((config, effective(loaded), is_new.then_some(identity), lock))
         };
         match read() {
             Ok((config, keyring, identity, _lock)) => {

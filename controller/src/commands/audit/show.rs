@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     since: Option<Duration>,
 
-    /// Only what this key did: its label, or an id that it has or had
+    /// Only what this key did: its label, or any id of it
     ///
     /// The key to log in with is named before the verb: lariat --key LABEL audit show.
     #[arg(long, value_name = "LABEL")]

@@ -144,3 +144,14 @@ impl Home {
         }
     }
 }
+
+#[cfg(test)]
+impl Home {
+    /// A home without files, in a directory that goes with the first value.
+    pub(crate) fn temporary() -> (tempfile::TempDir, Self) {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Self(directory.path().join("home"));
+        private::create_directory(home.path()).unwrap();
+        (directory, home)
+    }
+}

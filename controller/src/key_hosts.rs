@@ -103,9 +103,7 @@ mod tests {
 
     #[test]
     fn the_newest_line_of_a_host_counts_and_what_is_no_line_does_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
-        private::create_directory(home.path()).unwrap();
+        let (_directory, home) = Home::temporary();
         private::create_directory(&home.keys_directory()).unwrap();
         let label = "bob".parse().unwrap();
         let host = |name: &str| (name.parse().unwrap(), EnrolmentId([1; 16]));

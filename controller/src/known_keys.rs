@@ -87,9 +87,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_known_lacks_its_own_keys_and_a_new_one_those_of_all() {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
-        private::create_directory(home.path()).unwrap();
+        let (_directory, home) = Home::temporary();
         let [web1, web2, web3] = ["web1", "web2", "web3"].map(|name| name.parse().unwrap());
         let mut known = KnownKeys::load(&home).unwrap();
         let keys = [("alice", "everything"), ("bob@laptop", "run")];

@@ -222,9 +222,7 @@ mod tests {
 
     #[test]
     fn a_record_is_what_a_keyring_has_and_a_host_has_one_entry() {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
-        private::create_directory(home.path()).unwrap();
+        let (_directory, home) = Home::temporary();
         let [gw1, web3, web4]: [HostName; 3] =
             ["gw1", "web3", "web4"].map(|name| name.parse().unwrap());
         let mut entries = Entries::load(&home, &gw1).unwrap();

@@ -255,9 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_pending_is_kept_until_the_host_has_done_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
-        private::create_directory(home.path()).unwrap();
+        let (_directory, home) = Home::temporary();
         let host = |name: &str| PendingHost {
             host: name.parse().unwrap(),
             enrolment: EnrolmentId([1; 16]),

@@ -40,6 +40,7 @@ struct Newest {
     chain: String,
     /// Number and hash of the last line that can be read, right or not.
     last: Option<(u64, Hash)>,
+    bytes: Vec<u8>,
 }
 
 /// Opens the chain of this state directory, and begins it if there is none. Returns also the requests of its newest files
@@ -60,7 +61,7 @@ pub(super) fn open(config: &Config) -> io::Result<(Journal, Vec<Unfinished>)> {
         std::fs::remove_file(directory.join(name.to_string()))?;
         names.pop();
     };
-    let unfinished = unfinished(&directory, &names);
+    let unfinished = unfinished(&directory, &names, newest.as_ref());
     let chain = match &newest {
         Some(newest) => id(&newest.chain).or_else(|| earlier(&directory, &names)),
         None => None,
@@ -109,14 +110,15 @@ pub(super) fn open(config: &Config) -> io::Result<(Journal, Vec<Unfinished>)> {
 }
 
 /// The requests of the two newest files that have no line of their end.
-fn unfinished(directory: &Path, names: &[FileName]) -> Vec<Unfinished> {
+fn unfinished(directory: &Path, names: &[FileName], newest: Option<&Newest>) -> Vec<Unfinished> {
     let mut search = Search::default();
-    for name in &names[names.len().saturating_sub(2)..] {
-        match std::fs::read(directory.join(name.to_string())) {
+    if let [.., before, _] = names {
+        match std::fs::read(directory.join(before.to_string())) {
             Ok(bytes) => search.lines(&bytes),
-            Err(error) => tracing::error!("audit: read {name}: {}", io_error(&error)),
+            Err(error) => tracing::error!("audit: read {before}: {}", io_error(&error)),
         }
     }
+    newest.into_iter().for_each(|newest| search.lines(&newest.bytes));
     search.found()
 }
 
@@ -160,7 +162,7 @@ fn examine(directory: &Path, name: FileName) -> io::Result<Newest> {
         Ok(whole) => (whole.last > 0).then_some((whole.last, whole.hash)),
         Err(_) => lines.map(|head| (head.seq, head.hash)).max_by_key(|(seq, _)| *seq),
     };
-    Ok(Newest { name, result, chain, last })
+    Ok(Newest { name, result, chain, last, bytes })
 }
 
 /// The chain's id as a file before the newest one tells it.

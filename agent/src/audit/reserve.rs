@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lariat_base::os_error::io_error;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, linkat};
+use lariat_base::spare;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
 /// Its name in the state directory.
 const NAME: &str = "audit-reserve";
@@ -98,18 +99,13 @@ impl Place {
                 options.custom_flags(nameless).open(directory)?
             }
         };
-        let metadata = file.metadata()?;
-        if metadata.len() > 0 {
+        if file.metadata()?.len() > 0 {
             file.set_len(0)?;
-        } else if metadata.blocks() * 512 >= SIZE {
-            // Some file systems need room even for blocks that are there.
-            return Ok(file);
         }
-        // Its length stays 0: what is appended later takes the blocks.
-        let set_aside = fallocate(&file, FallocateFlags::KEEP_SIZE, 0, SIZE);
+        let set_aside = spare::allocate(&file, SIZE);
         if let (Self::Named(path), Err(_)) = (self, &set_aside) {
             let _ = std::fs::remove_file(path);
         }
-        Ok(set_aside.map(|()| file)?)
+        set_aside.map(|()| file)
     }
 }

@@ -32,9 +32,9 @@ struct Line<'a> {
     detached: bool,
 }
 
-/// Looks for them in the lines of files, oldest first.
+/// Looks for them in the lines of files, oldest first: keeps the lines of beginnings until those of their ends.
 #[derive(Default)]
-pub(super) struct Search(BTreeMap<u64, Unfinished>);
+pub(super) struct Search(BTreeMap<u64, Vec<u8>>);
 
 impl Search {
     /// Reads whole lines.
@@ -42,12 +42,7 @@ impl Search {
         for bytes in bytes.split(|&byte| byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else { continue };
             match (line.event, line.began) {
-                ("began", None) => {
-                    if let Some(kept) = kept(bytes, line.seq) {
-                        let (job, detached) = (line.job(), line.detached);
-                        self.0.insert(line.seq, Unfinished { kept, job, detached });
-                    }
-                }
+                ("began", None) => _ = self.0.insert(line.seq, bytes.to_vec()),
                 (_, Some(began)) => _ = self.0.remove(&began),
                 _ => {}
             }
@@ -56,8 +51,14 @@ impl Search {
 
     /// Those that were found, oldest first.
     pub(super) fn found(self) -> Vec<Unfinished> {
-        self.0.into_values().collect()
+        self.0.values().filter_map(|line| unfinished(line)).collect()
     }
+}
+
+fn unfinished(bytes: &[u8]) -> Option<Unfinished> {
+    let line = serde_json::from_slice::<Line<'_>>(bytes).ok()?;
+    let (kept, job) = (kept(bytes, line.seq)?, line.job());
+    Some(Unfinished { kept, job, detached: line.detached })
 }
 
 impl Line<'_> {

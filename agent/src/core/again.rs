@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 pub struct Again {
     /// The key that it was decided with.
     key: Arc<Entry>,
-    outline: Request,
+    outline: Arc<Request>,
     act_as: ActAs,
     addresses: Vec<SocketAddr>,
     parked: bool,
@@ -35,8 +35,13 @@ pub(super) fn gone(request: &Request) -> Denial {
 }
 
 impl Again {
-    pub(super) fn new(key: &Arc<Entry>, request: &Request, act_as: &ActAs, grant: &Grant) -> Self {
-        let outline = policy::outline(request, &act_as.user().name());
+    pub(super) fn new(
+        key: &Arc<Entry>,
+        outline: &Arc<Request>,
+        act_as: &ActAs,
+        grant: &Grant,
+    ) -> Self {
+        let outline = Arc::clone(outline);
         let (act_as, addresses, parked) = (act_as.clone(), grant.addresses.clone(), grant.parked);
         Self { key: Arc::clone(key), outline, act_as, addresses, parked }
     }
@@ -100,7 +105,7 @@ async fn until_denied<T>(
 }
 
 /// The time until a key's end has passed, as long as that is worth waiting for.
-fn until_next_date(key: &Entry, clock: Clock) -> Duration {
+pub fn until_next_date(key: &Entry, clock: Clock) -> Duration {
     let Some(end) = key.not_after else { return Duration::MAX };
     let left = end.duration_since(clock.now).unwrap_or_default();
     left.saturating_add(Duration::from_millis(1)).min(LOOK_AGAIN)

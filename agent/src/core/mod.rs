@@ -17,7 +17,7 @@ mod session;
 
 pub use act_as::ActAs;
 pub use activity::{Activity, Doing, Present, Transfer};
-pub use again::{Again, still_permitted};
+pub use again::{Again, still_permitted, until_next_date};
 pub use agent::{Agent, Reloaded, effective, own_files, store};
 pub use can::{Answer, Way};
 pub use counters::Counters;

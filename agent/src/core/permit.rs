@@ -52,8 +52,8 @@ pub struct Permit<'a> {
     job: Option<JobName>,
     /// The job that the request follows.
     followed: Option<JobName>,
-    /// The outline of a request to run a command; empty for others.
-    run: Vec<u8>,
+    /// What has to stay permitted.
+    outline: Arc<Request>,
 }
 
 /// Decides on a request of this session, and reports its beginning if it is permitted.
@@ -78,7 +78,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                 Ok(began) => {
                     session.is_answered.set(false);
                     let (since, is_finished) = (Instant::now(), false);
-                    let run = run(request, &act_as);
+                    let outline = Arc::new(policy::outline(request, &act_as.user().name()));
                     return Ok(Permit {
                         session,
                         verb,
@@ -93,7 +93,7 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
                         is_finished,
                         job: None,
                         followed: None,
-                        run,
+                        outline,
                     });
                 }
                 Err(CannotRecord) => Failure::request(Cause::CannotRecord),
@@ -105,15 +105,6 @@ pub fn decide<'a>(session: &'a Session, request: &Request) -> Result<Permit<'a>,
     // Only a beginning can fail to be reported.
     let _ = refused.report(session);
     Err(failure)
-}
-
-/// The outline of a request to run a command, as it is kept with its job: what has to stay permitted.
-fn run(request: &Request, act_as: &ActAs) -> Vec<u8> {
-    if !matches!(request, Request::Job(JobRequest::Run(_))) {
-        return Vec::new();
-    }
-    let outline = policy::outline(request, &act_as.user().name());
-    outline.encode().map(|(_, payload)| payload).unwrap_or_default()
 }
 
 /// What a permit is made of.
@@ -193,8 +184,8 @@ impl Permit<'_> {
     }
 
     /// What must stay permitted while the request is served.
-    pub fn again(&self, request: &Request) -> Again {
-        Again::new(&self.key, request, &self.act_as, &self.grant)
+    pub fn again(&self) -> Again {
+        Again::new(&self.key, &self.outline, &self.act_as, &self.grant)
     }
 
     /// What is kept of a job that this request has started, or is about to start, while no session follows it.
@@ -202,7 +193,11 @@ impl Permit<'_> {
         let who = Who::new(&self.session.key, &self.session.origin, self.session.id);
         let began = Ending::began(self.began);
         let audit = Kept::of(&[&who, self.act.as_ref()?, &began]).to_bytes();
-        Some(Unattended { audit, request: self.run.clone() })
+        let request = match &*self.outline {
+            run @ Request::Job(JobRequest::Run(_)) => run.encode().ok().map(|(_, payload)| payload),
+            _ => None,
+        };
+        Some(Unattended { audit, request })
     }
 
     /// The request follows this job from now on. If it can't to the end, that is recorded when it comes.

@@ -48,7 +48,7 @@ impl Jobs {
     /// Keeps what is needed to know of this job while no session follows it. Fails with [`io::ErrorKind::AlreadyExists`]
     /// if it is kept already.
     pub fn keep(&self, job: JobName, Unattended { audit, request }: &Unattended) -> io::Result<()> {
-        self.directories.keep_request(job, request)?;
+        request.iter().try_for_each(|request| self.directories.keep_request(job, request))?;
         self.directories.keep_audit(job, audit)
     }
 

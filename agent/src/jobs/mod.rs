@@ -42,8 +42,8 @@ mod spool;
 mod spool_file;
 mod start;
 mod stream;
-pub mod unattended;
-mod words;
+mod unattended;
+pub mod words;
 
 pub use audited::Unaudited;
 pub use connection::{Commands, Event, Events};

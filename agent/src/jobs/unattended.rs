@@ -5,6 +5,6 @@
 pub struct Unattended {
     /// What the audit is to say at its end.
     pub audit: Vec<u8>,
-    /// The request that started it.
-    pub request: Vec<u8>,
+    /// The request that started it, if it is this request that leaves it.
+    pub request: Option<Vec<u8>>,
 }

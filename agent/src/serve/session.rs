@@ -189,7 +189,7 @@ async fn request_made(
 ) -> Result<(), LinkError> {
     match decide(session, &request) {
         Ok(permit) => {
-            let again = permit.again(&request);
+            let again = permit.again();
             let job = job_of(&request);
             let serving = requests::serve(link, request, permit, session);
             let (served, denial) = while_permitted(serving, &again, session).await;

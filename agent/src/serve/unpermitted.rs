@@ -12,12 +12,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::core::{Agent, still_permitted};
+use crate::core::{Agent, still_permitted, until_next_date};
 use crate::jobs::JobName;
-use crate::keyring::{Keyring, Revoked, is_local};
-
-/// The longest time until dates are looked at again: the clock may be set meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+use crate::keyring::{Entry, Keyring, Revoked, is_local};
 
 /// Ends them now, whenever the keyring changes, and when the dates of a key have passed. Never returns.
 pub(super) async fn watch(agent: Arc<Agent>) {
@@ -35,10 +32,10 @@ pub(super) async fn watch(agent: Arc<Agent>) {
 
 /// The time until the end of the next key, as long as that is worth waiting for.
 fn until_next_end(agent: &Agent) -> Duration {
-    let now = agent.clock().now;
-    let keyring = agent.keyring();
-    let ends = keyring.entries().filter_map(|key| key.not_after?.duration_since(now).ok()).min();
-    ends.map_or(Duration::MAX, |left| left.saturating_add(Duration::from_millis(1)).min(LOOK_AGAIN))
+    let (clock, keyring) = (agent.clock(), agent.keyring());
+    let is_to_come = |key: &&Arc<Entry>| key.not_after.is_some_and(|end| end >= clock.now);
+    let waits = keyring.entries().filter(is_to_come).map(|key| until_next_date(key, clock));
+    waits.min().unwrap_or(Duration::MAX)
 }
 
 async fn end(agent: Arc<Agent>) {

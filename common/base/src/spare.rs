@@ -1,6 +1,6 @@
 //! Room for what must go on when a disk is full: files that have blocks and no content.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -21,13 +21,19 @@ pub fn set_aside(spare: &Path) {
     let opened = options.write(true).create(true).truncate(false).mode(0o600).open(spare);
     // Even without a block it is a file, where no more files can be made.
     let Ok(file) = opened else { return };
-    // Some file systems need room even for blocks that are there.
-    let has_all = file.metadata().is_ok_and(|spare| spare.blocks() * 512 >= LARGEST);
-    let mut size = if has_all { 0 } else { LARGEST };
-    // Its length stays 0.
-    while size >= SMALLEST && fallocate(&file, FallocateFlags::KEEP_SIZE, 0, size).is_err() {
+    let mut size = LARGEST;
+    while size >= SMALLEST && allocate(&file, size).is_err() {
         size /= 2;
     }
+}
+
+/// Gives an empty file the blocks for so many bytes. Its length stays 0: what is written later takes them.
+pub fn allocate(file: &File, size: u64) -> io::Result<()> {
+    // Some file systems need room even for blocks that are there.
+    if file.metadata()?.blocks() * 512 >= size {
+        return Ok(());
+    }
+    Ok(fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)?)
 }
 
 /// Gives back what was set aside. Returns whether there was anything.

@@ -57,9 +57,7 @@ pub(crate) fn add_all(
     hosts: &[(HostName, Host)],
 ) -> Result<(), CliError> {
     change(home, |document| {
-        hosts.iter().try_for_each(|(name, host)| {
-            renewed(document, name, host).or_else(|| with_host(document, name, host))
-        })
+        hosts.iter().try_for_each(|(name, host)| with_or_renewed(document, name, host))
     })
 }
 
@@ -74,7 +72,7 @@ pub(crate) fn replace_all(
         hosts.iter().try_for_each(|(name, host)| {
             // There is nothing to remove from a host that is new.
             let _ = without_entries(document, name, host);
-            renewed(document, name, host).or_else(|| with_host(document, name, host))
+            with_or_renewed(document, name, host)
         })
     })
 }
@@ -82,6 +80,10 @@ pub(crate) fn replace_all(
 /// Removes a host.
 pub(crate) fn remove(home: &Home, _lock: &HomeLock, name: &HostName) -> Result<(), CliError> {
     change(home, |document| without_host(document, name))
+}
+
+fn with_or_renewed(document: &mut DocumentMut, name: &HostName, host: &Host) -> Option<()> {
+    renewed(document, name, host).or_else(|| with_host(document, name, host))
 }
 
 fn change(home: &Home, edit: impl FnOnce(&mut DocumentMut) -> Option<()>) -> Result<(), CliError> {

@@ -12,9 +12,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(hosts: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(&directory.path().join("home"))).unwrap();
-        private::create_directory(home.path()).unwrap();
+        let (directory, home) = Home::temporary();
         private::create_directory(&home.keys_directory()).unwrap();
         let label: KeyLabel = "bob".parse().unwrap();
         let key = ControllerKey::generate(label.clone()).unwrap();
